@@ -1,0 +1,205 @@
+// Package app puts Parley together: it opens the stores, makes every domain's service, hands them what they need of each
+// other, and serves the result. It is the only package that imports every domain; it holds no rules of its own.
+package app
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"parley/account"
+	"parley/catalog"
+	"parley/chat"
+	"parley/egress"
+	"parley/internal/api"
+	"parley/internal/bus"
+	"parley/internal/db"
+	"parley/internal/fault"
+	"parley/person"
+	"parley/privacy"
+	"parley/vault"
+)
+
+// App is an opened Parley: its stores and services, without listeners.
+type App struct {
+	cfg     Config
+	log     *slog.Logger
+	catalog *catalog.Catalog
+	gate    *egress.Gate
+	data    *db.DB
+	keys    *db.DB
+	redis   *redis.Client
+	vault   *vault.Vault
+	bus     *bus.Bus
+
+	account *account.Service
+	persons *person.Service
+	chat    *chat.Service
+	privacy *privacy.Service
+
+	closers []func() error // run in reverse order
+}
+
+// Open locks the data directory, opens and migrates the stores and repeats the erasures that a restored store forgot. Close it.
+func Open(ctx context.Context, cfg Config) (*App, error) { return open(ctx, cfg, os.Stderr) }
+
+func open(ctx context.Context, cfg Config, stderr io.Writer) (a *App, err error) {
+	if err := cfg.resolve(); err != nil {
+		return nil, err
+	}
+	if vault.NoOp && !cfg.NoOpVault {
+		return nil, fault.New(fault.Forbidden, "app.open", "vault_no_op", "This program was built with parley_noop_vault, for measuring: it seals nothing and keeps nobody's data.")
+	}
+	a = &App{cfg: cfg}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Close())
+		}
+	}()
+	if a.catalog, err = Catalog(); err != nil {
+		return a, err
+	}
+	a.log = newLogger(stderr, cfg, a.catalog)
+	if err := makeDirs(cfg.Data, cfg.Keys); err != nil {
+		return a, err
+	}
+	lock, err := lockDir(cfg.Data)
+	if err != nil {
+		return a, err
+	}
+	a.closing(lock.Close)
+	a.gate = egress.New(egress.Options{Recipients: a.catalog.Recipients(), Logger: a.log})
+	if err := a.openStores(ctx); err != nil {
+		return a, err
+	}
+	if err := a.openServices(ctx); err != nil {
+		return a, err
+	}
+	_, err = a.privacy.Replay(ctx)
+	return a, err
+}
+
+func (a *App) closing(f func() error) { a.closers = append(a.closers, f) }
+
+// Close ends everything that Open began, the last first.
+func (a *App) Close() error {
+	var errs []error
+	for i := len(a.closers) - 1; i >= 0; i-- {
+		errs = append(errs, a.closers[i]())
+	}
+	a.closers = nil
+	return errors.Join(errs...)
+}
+
+func newLogger(w io.Writer, cfg Config, c *catalog.Catalog) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
+		level = slog.LevelInfo
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	var h slog.Handler = slog.NewTextHandler(w, opts)
+	if cfg.LogFormat == "json" {
+		h = slog.NewJSONHandler(w, opts)
+	}
+	return slog.New(api.AllowKeys(h, c.LogKey))
+}
+
+func (a *App) openStores(ctx context.Context) (err error) {
+	if err := a.allowStores(); err != nil {
+		return err
+	}
+	dial := a.gate.Dialer("postgres")
+	if a.data, err = db.Open(ctx, db.Config{URL: a.cfg.Database, Dial: dial, SyncOff: a.cfg.SyncOff}); err != nil {
+		return err
+	}
+	a.closing(a.data.Close)
+	keysURL, schema := a.cfg.keyStoreURL()
+	if a.keys, err = db.Open(ctx, db.Config{URL: keysURL, Schema: schema, Dial: dial, SecureDelete: true, SyncOff: a.cfg.SyncOff}); err != nil {
+		return err
+	}
+	a.closing(a.keys.Close)
+	a.vault, err = vault.Open(ctx, vault.Options{Store: a.keys, Dir: a.cfg.Keys, LedgerCopy: a.cfg.LedgerHead, Catalog: a.catalog,
+		Node: filepath.Base(a.cfg.Data), Logger: a.log})
+	if err != nil {
+		return err
+	}
+	a.closing(a.vault.Close)
+	if err := a.data.Migrate(ctx, migrations()...); err != nil {
+		return err
+	}
+	return a.openRedis(ctx)
+}
+
+// allowStores binds the declared recipients to the hosts that the operator configured.
+func (a *App) allowStores() error {
+	for id, raw := range map[string]string{"postgres": a.cfg.Database, "redis": a.cfg.Redis} {
+		if raw == "" || strings.HasPrefix(raw, "sqlite:") {
+			continue
+		}
+		u, err := url.Parse(raw)
+		if err != nil {
+			return bad(id, "store_url", "the URL cannot be read")
+		}
+		host := u.Host
+		switch {
+		case u.Scheme == "unix":
+			host = "unix:" + u.Path
+		case u.Query().Get("host") != "": // PostgreSQL's way to name a Unix socket's directory
+			port := u.Query().Get("port")
+			if port == "" {
+				port = "5432"
+			}
+			host = "unix:" + filepath.Join(u.Query().Get("host"), ".s.PGSQL."+port)
+		}
+		if err := a.gate.Allow(id, host); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *App) openRedis(ctx context.Context) error {
+	if a.cfg.Redis == "" {
+		return nil
+	}
+	opt, err := redis.ParseURL(a.cfg.Redis)
+	if err != nil {
+		return bad("redis", "redis_url", "it has the form redis://host:6379/0")
+	}
+	dial, tlsConfig := a.gate.Dialer("redis"), opt.TLSConfig
+	opt.Dialer = dial
+	if tlsConfig != nil {
+		opt.Dialer = overTLS(dial, tlsConfig)
+	}
+	a.redis = redis.NewClient(opt)
+	a.closing(a.redis.Close)
+	if err := a.redis.Ping(ctx).Err(); err != nil {
+		return fault.New(fault.Unavailable, "app.openRedis", "redis_away", "Redis does not answer at the address that --redis names.")
+	}
+	return nil
+}
+
+func (a *App) openServices(ctx context.Context) (err error) {
+	if a.bus, err = bus.New(bus.Options{DB: a.data, Redis: a.redis, Logger: a.log}); err != nil {
+		return err
+	}
+	a.account, err = account.New(account.Options{DB: a.data, Vault: a.vault, Logger: a.log, Dir: a.cfg.Data})
+	if err != nil {
+		return err
+	}
+	a.closing(a.account.Close)
+	a.persons = person.New(a.data, a.vault)
+	a.chat = chat.New(chat.Options{DB: a.data, Vault: a.vault, Bus: a.bus, Account: a.account, Persons: a.persons, Logger: a.log,
+		StartsPerMinute: a.cfg.StartsPerMinute})
+	a.privacy = privacy.New(privacy.Options{DB: a.data, Vault: a.vault, Bus: a.bus, Catalog: a.catalog, Account: a.account,
+		Persons: a.persons, Logger: a.log})
+	a.openJobs()
+	return nil
+}

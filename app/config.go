@@ -1,0 +1,191 @@
+package app
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/peterbourgon/ff/v3"
+
+	"parley/internal/fault"
+)
+
+// Config is what an operator decides. Every field is a flag, an environment variable (PARLEY_ and the flag's name in capitals,
+// with _ for -) and a line of the config file (the flag's name, a space, the value), in that order of strength.
+type Config struct {
+	Data       string // directory of everything that Parley keeps
+	Listen     string // host:port
+	BaseURL    string // public address, "" = taken from the request
+	Database   string // sqlite:///path or postgres://…; "" = DATA/parley.db
+	Redis      string // redis://… or unix://…; "" = one process
+	Keys       string // directory of the master key and the deletion ledger; "" = DATA/keys
+	LedgerHead string // second place of the ledger's head; "" = DATA/ledger.head
+	Proxies    string // trusted proxies: addresses or prefixes, separated by commas
+	Demo       bool   // also serve the demo shop, with a ready member and site
+	DemoListen string // host:port of the demo shop
+	LogLevel   string // debug, info, warn, error
+	LogFormat  string // text or json
+	Version    string // of the program, for the API page and the log
+
+	// OnReady is told the server's own address once it answers; for tests and commands that run a server.
+	OnReady func(url string)
+
+	// Limits that only a load test raises.
+	StartsPerMinute   int // new conversations from one address; 0 = 10
+	ConnectsPerSecond int // socket connections from one address; 0 = 20
+	SocketCommands    int // commands a second on one socket; 0 = 20
+
+	// For measuring and for the test of the durability test. No flag sets them.
+	NoOpVault bool // run although the program was built to seal nothing
+	SyncOff   bool // acknowledge before the disk has it
+}
+
+// Flags declares the flags of the store and the server on fs.
+func (c *Config) Flags(fs *flag.FlagSet) {
+	c.StoreFlags(fs)
+	fs.StringVar(&c.Proxies, "trusted-proxies", "", "`addresses` or prefixes of proxies whose X-Forwarded-* headers count, separated by commas")
+	fs.BoolVar(&c.Demo, "demo", false, "also serve a demo shop on its own origin, with a member and a site made ready")
+	fs.StringVar(&c.DemoListen, "demo-listen", "localhost:8081", "`host:port` of the demo shop")
+	fs.IntVar(&c.StartsPerMinute, "limit-starts", 0, "new conversations a minute from one address (default 10)")
+	fs.IntVar(&c.ConnectsPerSecond, "limit-connects", 0, "socket connections a second from one address (default 20)")
+	fs.IntVar(&c.SocketCommands, "limit-commands", 0, "commands a second on one socket (default 20)")
+}
+
+// StoreFlags declares the flags that say where the data is: all that a command without a server needs.
+func (c *Config) StoreFlags(fs *flag.FlagSet) {
+	fs.StringVar(&c.Data, "data", "./data", "`directory` of everything that Parley keeps")
+	fs.StringVar(&c.Database, "database", "", "`URL` of the database: sqlite:///path or postgres://…; DATA/parley.db if empty")
+	fs.StringVar(&c.Redis, "redis", "", "`URL` of Redis, for several processes: redis://host:6379/0")
+	fs.StringVar(&c.Keys, "keys", "", "`directory` of the master key and the deletion ledger; keep it out of data backups; DATA/keys if empty")
+	fs.StringVar(&c.LedgerHead, "ledger-head", "", "second `file` with the head of the deletion ledger, best on another disk; DATA/ledger.head if empty")
+	fs.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "`host:port` to listen on")
+	fs.StringVar(&c.BaseURL, "base-url", "", "public `URL` of this server, such as https://chat.example; taken from the request if empty")
+	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
+	fs.StringVar(&c.LogFormat, "log-format", "text", "text or json")
+}
+
+// Parse reads arguments, environment and the file named by -config into c through the flags declared on fs.
+func (c *Config) Parse(fs *flag.FlagSet, args []string) error {
+	fs.String("config", "", "`file` with one \"flag value\" a line")
+	return ff.Parse(fs, args, Options()...)
+}
+
+// Options are how flags, environment and file go together.
+func Options() []ff.Option {
+	return []ff.Option{ff.WithEnvVarPrefix("PARLEY"), ff.WithConfigFileFlag("config"), ff.WithConfigFileParser(ff.PlainParser), ff.WithAllowMissingConfigFile(false)}
+}
+
+// resolve fills in what follows from the rest and refuses what cannot work.
+func (c *Config) resolve() error {
+	abs, err := filepath.Abs(c.Data)
+	if err != nil {
+		return bad("data", "data_dir", err.Error())
+	}
+	c.Data = abs
+	if c.Keys == "" {
+		c.Keys = filepath.Join(c.Data, "keys")
+	}
+	if c.LedgerHead == "" {
+		c.LedgerHead = filepath.Join(c.Data, "ledger.head")
+	}
+	if c.Keys, err = filepath.Abs(c.Keys); err != nil {
+		return bad("keys", "keys_dir", err.Error())
+	}
+	if c.Database == "" {
+		c.Database = "sqlite://" + filepath.Join(c.Data, "parley.db")
+	}
+	if c.BaseURL != "" {
+		u, err := url.Parse(c.BaseURL)
+		if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || (u.Path != "" && u.Path != "/") {
+			return bad("base-url", "base_url", "it has the form https://chat.example, without a path")
+		}
+		c.BaseURL = u.Scheme + "://" + u.Host
+	}
+	if _, err := c.proxies(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// checkListen refuses a plaintext listener that others could reach (promise I6): behind a proxy that ends TLS, the base URL says https.
+func (c *Config) checkListen() error {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return bad("listen", "listen_invalid", "it has the form host:port, such as 127.0.0.1:8080")
+	}
+	if loopback(host) || strings.HasPrefix(c.BaseURL, "https://") {
+		return nil
+	}
+	return bad("listen", "listen_plain", fmt.Sprintf("%s can be reached from other machines, and Parley speaks plain HTTP there. "+
+		"Put a proxy that ends TLS in front and set --base-url https://…, or listen on 127.0.0.1", c.Listen))
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback()
+}
+
+func (c *Config) proxies() ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, s := range strings.FieldsFunc(c.Proxies, func(r rune) bool { return r == ',' || r == ' ' }) {
+		if p, err := netip.ParsePrefix(s); err == nil {
+			out = append(out, p)
+			continue
+		}
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return nil, bad("trusted-proxies", "proxy_invalid", fmt.Sprintf("%q is not an address such as 10.0.0.5 or a prefix such as 10.0.0.0/8", s))
+		}
+		out = append(out, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return out, nil
+}
+
+func bad(flag, code, text string) error { return fault.Bad("config", "--"+flag, code, text) }
+
+// keyStoreURL is where the wrapped keys are: beside the database, never in it.
+func (c *Config) keyStoreURL() (url, schema string) {
+	if strings.HasPrefix(c.Database, "sqlite:") {
+		return "sqlite://" + filepath.Join(c.Keys, "keys.db"), ""
+	}
+	return c.Database, "parley_keys"
+}
+
+func makeDirs(paths ...string) error {
+	for _, p := range paths {
+		if err := os.MkdirAll(p, 0o700); err != nil {
+			return fault.Wrap(fault.Unavailable, "config", err)
+		}
+	}
+	return nil
+}
+
+// publicURL is the address for links that no request asked for.
+func (c *Config) publicURL() string {
+	if c.BaseURL != "" {
+		return c.BaseURL
+	}
+	return "http://" + c.Listen
+}
+
+// Explain writes an error as one line that an operator can act upon.
+func Explain(w io.Writer, err error) {
+	f := fault.Of(err)
+	switch {
+	case f.Text != "" && f.Field != "":
+		fmt.Fprintf(w, "parley: %s: %s\n", f.Field, f.Text)
+	case f.Text != "":
+		fmt.Fprintf(w, "parley: %s\n", f.Text)
+	default:
+		fmt.Fprintf(w, "parley: %v\n", err)
+	}
+}

@@ -1,0 +1,104 @@
+package app
+
+import (
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+
+	"parley/chat"
+	"parley/internal/api"
+	"parley/internal/fault"
+	"parley/web"
+)
+
+// The Content-Security-Policies of our pages. Nothing is inline and nobody else is asked for anything (promise D11).
+const (
+	pageCSP   = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+	appCSP    = pageCSP + "frame-ancestors 'none'"
+	assetsCSP = "default-src 'none'; frame-ancestors 'none'"
+)
+
+// statics serves the front ends that are built into the binary.
+type statics struct {
+	files fs.FS
+	chat  *chat.Service
+}
+
+func mountStatics(mux *http.ServeMux, c *chat.Service) {
+	s := &statics{files: web.Dist(), chat: c}
+	mux.HandleFunc("GET /app/", s.app)
+	mux.HandleFunc("GET /w/{site}", s.frame)
+	mux.HandleFunc("GET /w/assets/", s.asset)
+	mux.HandleFunc("GET /widget.js", s.loader)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/app/", http.StatusFound) })
+	mux.HandleFunc("GET /app", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/app/", http.StatusMovedPermanently)
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		api.Problem(w, r, fault.New(fault.NotFound, "app", "route_unknown", "There is nothing at this address."))
+	})
+}
+
+// policies tells the edge which policy a path has; the frame's own depends on its site and is set by the handler.
+func policies() []api.Policy {
+	return []api.Policy{
+		{Prefix: "/app/assets/", CSP: assetsCSP}, {Prefix: "/app/", CSP: appCSP}, {Prefix: "/w/assets/", CSP: assetsCSP},
+		{Prefix: "/w/", CSP: pageCSP + "frame-ancestors 'none'", Framed: true}, {Prefix: "/widget.js", CSP: assetsCSP},
+	}
+}
+
+func (s *statics) app(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/app/assets/") {
+		s.asset(w, r)
+		return
+	}
+	s.page(w, r, "app/app.html")
+}
+
+// asset serves a file whose name changes with its content.
+func (s *statics) asset(w http.ResponseWriter, r *http.Request) {
+	name := strings.TrimPrefix(path.Clean(r.URL.Path), "/")
+	if _, err := fs.Stat(s.files, name); err != nil {
+		api.Problem(w, r, fault.New(fault.NotFound, "app", "route_unknown", "There is no such file."))
+		return
+	}
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
+	http.ServeFileFS(w, r, s.files, name)
+}
+
+func (s *statics) page(w http.ResponseWriter, r *http.Request, name string) {
+	data, err := fs.ReadFile(s.files, name)
+	if err != nil {
+		api.Problem(w, r, fault.New(fault.Unavailable, "app", "web_not_built", "The pages were not built into this binary. Run make build."))
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-cache")
+	w.WriteHeader(http.StatusOK)
+	_, _ = w.Write(data) // the browser went away; nothing is lost
+}
+
+// frame serves the widget's frame to the pages that the site allows, and to no other: the browser enforces frame-ancestors.
+func (s *statics) frame(w http.ResponseWriter, r *http.Request) {
+	st, err := s.chat.Site(r.Context(), r.PathValue("site"))
+	if err != nil {
+		api.Problem(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Security-Policy", pageCSP+"frame-ancestors 'self' "+strings.Join(st.Origins, " "))
+	s.page(w, r, "w/widget.html")
+}
+
+// loader serves the script of the embed snippet to any page; the site's origins are checked when it asks for the site.
+func (s *statics) loader(w http.ResponseWriter, r *http.Request) {
+	if _, err := fs.Stat(s.files, "widget.js"); err != nil {
+		api.Problem(w, r, fault.New(fault.Unavailable, "app", "web_not_built", "The widget was not built into this binary. Run make build."))
+		return
+	}
+	w.Header().Set("Content-Type", "text/javascript; charset=utf-8")
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	w.Header().Set("Cross-Origin-Resource-Policy", "cross-origin")
+	http.ServeFileFS(w, r, s.files, "widget.js")
+}

@@ -1,0 +1,56 @@
+package chat
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"parley/catalog"
+	"parley/internal/actor"
+)
+
+// auditEvery is how often the same member's reading of the same conversation is recorded: once a sitting, not once a message.
+const auditEvery = 15 * time.Minute
+
+const auditMemory = 8192 // (member, conversation) pairs remembered; beyond that the memory starts afresh and a read is recorded again
+
+// readAudit remembers which reads were recorded lately.
+type readAudit struct {
+	mu   sync.Mutex
+	last map[[2]string]time.Time
+}
+
+func newReadAudit() *readAudit { return &readAudit{last: map[[2]string]time.Time{}} }
+
+func (r *readAudit) due(member, conversation string, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := [2]string{member, conversation}
+	if at, ok := r.last[key]; ok && now.Sub(at) < auditEvery {
+		return false
+	}
+	if len(r.last) >= auditMemory {
+		clear(r.last)
+	}
+	r.last[key] = now
+	return true
+}
+
+func (r *readAudit) undo(member, conversation string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.last, [2]string{member, conversation})
+}
+
+// auditRead records that a member looked into a conversation, before its content is shown (promise B3). A read that
+// cannot be recorded does not happen; account keeps a spill file so that a full disk is no such reason.
+func (s *Service) auditRead(ctx context.Context, sc scope, conversation string) error {
+	if sc.kind != ByAgent || !s.read.due(sc.member, conversation, time.Now()) {
+		return nil
+	}
+	err := s.account.Audit(actor.For(ctx, catalog.Support), "chat.conversation.read", conversation)
+	if err != nil {
+		s.read.undo(sc.member, conversation)
+	}
+	return err
+}

@@ -1,0 +1,67 @@
+package chat
+
+import (
+	"hash/maphash"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"parley/internal/fault"
+)
+
+const (
+	startsPerMinute = 10
+	startsBurst     = 20
+	startsTracked   = 65536 // addresses remembered; beyond that the idle ones are forgotten
+)
+
+// startLimiter slows down whoever opens conversations from one address. It keeps a keyed hash of the address, in memory only
+// (promise E2); an IPv6 host has a /64 to itself, so that is what counts.
+type startLimiter struct {
+	mu    sync.Mutex
+	seed  maphash.Seed
+	limit rate.Limit
+	burst int
+	by    map[uint64]*rate.Limiter
+}
+
+func newStartLimiter(perMinute int) *startLimiter {
+	burst := startsBurst
+	if perMinute <= 0 {
+		perMinute = startsPerMinute
+	} else {
+		burst = max(burst, 2*perMinute)
+	}
+	return &startLimiter{seed: maphash.MakeSeed(), limit: rate.Limit(float64(perMinute) / 60), burst: burst, by: map[uint64]*rate.Limiter{}}
+}
+
+func (l *startLimiter) allow(addr netip.Addr) error {
+	if addr.Is6() && !addr.Is4In6() {
+		if p, err := addr.Prefix(64); err == nil {
+			addr = p.Addr()
+		}
+	}
+	key := maphash.Comparable(l.seed, addr.Unmap())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	lim := l.by[key]
+	if lim == nil {
+		if len(l.by) >= startsTracked {
+			for k, v := range l.by {
+				if v.Tokens() >= float64(l.burst) {
+					delete(l.by, k)
+				}
+			}
+		}
+		lim = rate.NewLimiter(l.limit, l.burst)
+		l.by[key] = lim
+	}
+	r := lim.Reserve()
+	if wait := r.Delay(); wait > 0 {
+		r.Cancel()
+		return fault.Retry("chat.start", "too_many_conversations", "Too many conversations were started from here. Wait a little.", wait.Round(time.Second)+time.Second)
+	}
+	return nil
+}

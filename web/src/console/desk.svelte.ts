@@ -1,0 +1,121 @@
+// What a signed-in member works with: the socket, the list, the open conversation, the colleagues. Made at sign-in,
+// stopped at sign-out or when the organisation is switched.
+
+import { asApiError, type Api } from '../lib/api'
+import type { ChatEvent, Member, Session } from '../lib/protocol'
+import { OpenConversation } from './conversation.svelte'
+import { Inbox } from './inbox.svelte'
+import { Realtime } from './realtime.svelte'
+
+/** Without a socket the console asks this often instead. */
+const POLL_MS = 15_000
+/** How long to stay away after the server ended the connection for a reason other than the session. */
+const RETURN_MS = 10_000
+
+export class Desk {
+  readonly inbox: Inbox
+  readonly realtime: Realtime
+  #open = $state.raw<OpenConversation | null>(null)
+  #members = $state.raw<readonly Member[]>([])
+  /** What was written and not sent, by conversation. It lasts as long as the page. */
+  readonly drafts = new Map<string, string>()
+
+  readonly #poll: ReturnType<typeof setInterval>
+  #returnTimer: ReturnType<typeof setTimeout> | undefined
+  #stopped = false
+
+  constructor(
+    readonly api: Api,
+    readonly session: Session,
+    private readonly onSession: (session: Session) => void,
+  ) {
+    this.inbox = new Inbox(
+      api,
+      session.member.id,
+      (c) => {
+        if (this.#open?.id === c.id) this.#open.adopt(c)
+      },
+      (id) => {
+        if (this.#open?.id === id) this.#open.gone()
+      },
+    )
+    this.realtime = new Realtime(`${location.origin.replace(/^http/, 'ws')}/ws`, {
+      event: (event) => this.#take(event),
+      connected: () => this.#catchUp(),
+      ended: () => void this.#comeBack(),
+    })
+    this.#poll = setInterval(() => {
+      if (this.realtime.status === 'lost' && navigator.onLine && !document.hidden) {
+        void this.inbox.refresh()
+        void this.#open?.recover()
+      }
+    }, POLL_MS)
+  }
+
+  get open() {
+    return this.#open
+  }
+  get members() {
+    return this.#members
+  }
+  get me() {
+    return this.session.member
+  }
+
+  /** Opens a conversation, or none. */
+  show(id: string | null): void {
+    if (this.#open?.id === id) return
+    this.#open?.stop()
+    this.#open = id
+      ? new OpenConversation(
+          id,
+          this.api,
+          this.realtime,
+          this.me.id,
+          this.inbox.list.find((c) => c.id === id),
+          (c) => this.inbox.put(c),
+        )
+      : null
+  }
+
+  async loadMembers(): Promise<void> {
+    this.#members = (await this.api.get<{ items: Member[] }>('/members')).items
+  }
+
+  stop(): void {
+    this.#stopped = true
+    clearInterval(this.#poll)
+    clearTimeout(this.#returnTimer)
+    this.show(null)
+    this.inbox.stop()
+    this.realtime.stop()
+  }
+
+  #take(event: ChatEvent): void {
+    if (event.type === 'chat.inbox.changed.v1') this.inbox.hint(event.data)
+    // Whatever else concerns the member (a role, a sign-out elsewhere), the session says what holds now.
+    else if (!(event.type as string).startsWith('chat.')) void this.#checkSession()
+  }
+
+  #catchUp(): void {
+    void this.inbox.refresh()
+    this.loadMembers().catch(() => {})
+  }
+
+  async #checkSession(): Promise<void> {
+    try {
+      this.onSession(await this.api.get<Session>('/session'))
+    } catch {
+      // A 401 has already led to the door; anything else changes nothing.
+    }
+  }
+
+  async #comeBack(): Promise<void> {
+    try {
+      await this.api.get<Session>('/session')
+    } catch (cause) {
+      if (asApiError(cause).status === 401) return
+    }
+    if (!this.#stopped) this.#returnTimer = setTimeout(() => this.realtime.reconnect(), RETURN_MS)
+  }
+}

@@ -1,0 +1,83 @@
+// The visitor's bearer tokens, one per site, in the frame's local storage under `parley.visitor`. Nothing is written
+// before the first message. Where the browser keeps nothing, the token lives as long as the page does.
+
+const key = 'parley.visitor'
+
+type Kept = Record<string, { token: string }>
+
+export class TokenStore {
+  #memory: string | undefined
+  #blocked = false
+
+  /** `storage` is handed over as a function, because only looking at it throws where storage is blocked. */
+  constructor(
+    private readonly site: string,
+    private readonly storage: () => Storage,
+  ) {
+    try {
+      this.#memory = this.#read()[site]?.token
+    } catch {
+      this.#blocked = true
+    }
+  }
+
+  /** Whether the token lasts only as long as this page. */
+  get blocked(): boolean {
+    return this.#blocked
+  }
+
+  get token(): string | undefined {
+    return this.#memory
+  }
+
+  set(token: string): void {
+    this.#memory = token
+    this.#write((kept) => {
+      kept[this.site] = { token }
+    })
+  }
+
+  clear(): void {
+    this.#memory = undefined
+    this.#write((kept) => {
+      delete kept[this.site]
+    })
+  }
+
+  /** Looks again after another tab changed the storage; says whether the token is a different one now. */
+  reread(): boolean {
+    if (this.#blocked) return false
+    const before = this.#memory
+    try {
+      this.#memory = this.#read()[this.site]?.token
+    } catch {
+      return false
+    }
+    return this.#memory !== before
+  }
+
+  #read(): Kept {
+    const text = this.storage().getItem(key)
+    if (!text) return {}
+    try {
+      const kept: unknown = JSON.parse(text)
+      return typeof kept === 'object' && kept !== null ? (kept as Kept) : {}
+    } catch {
+      return {}
+    }
+  }
+
+  #write(change: (kept: Kept) => void): void {
+    try {
+      const kept = this.#read()
+      change(kept)
+      if (Object.keys(kept).length === 0) this.storage().removeItem(key)
+      else this.storage().setItem(key, JSON.stringify(kept))
+    } catch {
+      this.#blocked = true
+    }
+  }
+}
+
+/** The storage key, for the listener that follows other tabs. */
+export const storageKey = key

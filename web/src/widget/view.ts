@@ -1,0 +1,294 @@
+// The frame as the visitor sees it: draws the session after each change and passes on what the visitor does.
+import type { Page } from '../loader/frame-protocol'
+import type { Message } from '../lib/protocol'
+import { applyAccent } from './accent'
+import type { Bridge } from './bridge'
+import { Composer } from './composer'
+import { h, icon, setText } from './dom'
+import { MessageList } from './list'
+import { fill, type Words } from './messages'
+import { askToForget, detailsFields, editDetails, Menu } from './panels'
+import { buildRows, firstUnread } from './rows'
+import type { Session } from './session'
+import { clock } from './time'
+
+export interface ViewOptions {
+  root: HTMLElement
+  lang: string
+  words: Words
+  session: Session
+  bridge: Bridge
+}
+
+/** How often a shown frame asks again whether somebody is there, in milliseconds. */
+const siteEvery = 60_000
+
+export class View {
+  readonly #w: Words
+  readonly #session: Session
+  readonly #bridge: Bridge
+  readonly #list: MessageList
+  readonly #composer: Composer
+  readonly #details: ReturnType<typeof detailsFields>
+  readonly #who: HTMLDetailsElement
+  readonly #menu: Menu
+  readonly #close: HTMLButtonElement
+
+  readonly #title = h('h1', { tabIndex: -1 })
+  readonly #status = h('p', { class: 'status' })
+  readonly #initial = h('span', { class: 'initial', attrs: { 'aria-hidden': 'true' } })
+  readonly #banner = h('p', { class: 'banner', attrs: { role: 'status' } })
+  readonly #said = h('div', { class: 'hidden', attrs: { 'aria-live': 'polite' } })
+  readonly #greeting = h('h2')
+  readonly #greetingText = h('p')
+  readonly #hello: HTMLElement
+  readonly #helloSealed = h('span')
+  readonly #notice = h('p', { class: 'note', hidden: true, attrs: { role: 'status' } })
+  readonly #blocked = h('p', { class: 'note', hidden: true })
+  readonly #foot: HTMLElement
+  readonly #talk: HTMLElement
+  readonly #loading = h('div', { class: 'skeleton', attrs: { 'aria-hidden': 'true' } }, h('i'), h('i'), h('i'))
+  readonly #trouble: HTMLElement
+  readonly #troubleTitle = h('h2')
+  readonly #troubleText = h('p')
+  readonly #again: HTMLButtonElement
+
+  #shown: boolean
+  #newFrom = 0
+  #introduced = false
+  #accented = false
+  #wantsFocus = false
+  #drawing = false
+
+  constructor(private readonly o: ViewOptions) {
+    const { words: w, session, bridge } = o
+    this.#w = w
+    this.#session = session
+    this.#bridge = bridge
+    this.#shown = !bridge.embedded
+
+    this.#list = new MessageList(w, clock(o.lang, w), {
+      loadEarlier: () => session.sync.loadEarlier(),
+      retry: (key) => {
+        session.sync.retry(key)
+        this.#composer.focus()
+      },
+      remove: (key) => this.#composer.restore(session.sync.discard(key) ?? ''),
+      atEnd: () => this.draw(),
+    })
+    this.#composer = new Composer(w, { send: (text) => this.#send(text), typing: (on) => session.type(on) })
+    this.#details = detailsFields(w)
+    const summary = h('summary', { textContent: w.details_open })
+    this.#who = h('details', { class: 'who' }, summary, h('p', { class: 'soft', textContent: w.details_hint }), this.#details.element)
+    this.#menu = new Menu(w, [
+      { text: w.menu_details, run: () => editDetails(o.root, w, session.details, (d) => session.saveDetails(d)) },
+      { text: w.menu_forget, run: () => askToForget(o.root, w, this.#siteName(), () => session.forget()) },
+    ])
+    this.#close = h(
+      'button',
+      { class: 'icon-button', type: 'button', title: w.close, attrs: { 'aria-label': w.close }, onclick: () => bridge.close() },
+      icon('close'),
+    )
+    this.#hello = h(
+      'section',
+      { class: 'hello' },
+      h('div', {}, this.#greeting, this.#greetingText),
+      h('p', { class: 'sealed' }, icon('lock'), this.#helloSealed),
+    )
+    this.#again = h('button', { class: 'button', type: 'button', textContent: w.retry, onclick: () => void session.start() })
+    this.#trouble = h('section', { class: 'trouble', attrs: { role: 'alert' } }, this.#troubleTitle, this.#troubleText, this.#again)
+    this.#talk = h('div', { class: 'talk' }, this.#list.element, this.#list.jump)
+    this.#foot = h('footer', {}, this.#notice, this.#blocked, this.#who, this.#composer.element)
+    this.#place()
+    this.#listen()
+  }
+
+  /** Draws on the next turn; many changes in one turn are drawn once. */
+  changed(): void {
+    if (this.#drawing) return
+    this.#drawing = true
+    queueMicrotask(() => {
+      this.#drawing = false
+      this.draw()
+    })
+  }
+
+  /** Reads a new message to those who cannot see it. */
+  say(message: Message): void {
+    if (!this.#shown) return
+    const name = message.author.name || this.#w.team
+    this.#said.replaceChildren(h('p', { textContent: fill(this.#w.said, { name, text: message.body }) }))
+  }
+
+  /** The host page shows the card. */
+  show(page: Page | undefined, focus: boolean): void {
+    this.#shown = true
+    this.#session.page = page
+    void this.#session.refreshSite()
+    this.#wantsFocus = focus
+    this.draw()
+  }
+
+  hide(): void {
+    this.#shown = false
+    this.#newFrom = 0
+    this.#session.type(false)
+    this.draw()
+  }
+
+  draw(): void {
+    const { phase, site } = this.#session
+    if (site && !this.#accented) {
+      this.#accented = true
+      applyAccent(document.documentElement, site.accent)
+    }
+    const ready = phase === 'ready'
+    this.#loading.hidden = phase !== 'loading'
+    this.#trouble.hidden = phase !== 'failed' && phase !== 'unknown'
+    this.#foot.hidden = !ready
+    this.#menu.element.hidden = !ready || !this.#session.conversation
+    this.#drawHead()
+    this.#drawTrouble()
+    if (ready) this.#drawTalk()
+    else {
+      this.#talk.hidden = true
+      this.#hello.hidden = true
+    }
+    this.#drawBanner()
+    this.#bridge.state(this.#session.unread, this.#session.conversation !== undefined)
+    if (this.#wantsFocus && phase !== 'loading') this.#focus()
+  }
+
+  #place(): void {
+    const head = h('header', {}, this.#initial, h('div', { class: 'names' }, this.#title, this.#status), this.#menu.element)
+    if (this.#bridge.embedded) head.append(this.#close)
+    const main = h('main', {}, this.#loading, this.#trouble, this.#hello, this.#talk, this.#foot)
+    this.o.root.append(head, this.#banner, main, this.#said)
+  }
+
+  #listen(): void {
+    document.addEventListener('keydown', (e) => {
+      if (e.key === 'Escape' && !e.defaultPrevented && !document.querySelector('dialog')) this.#bridge.close()
+    })
+    document.addEventListener('visibilitychange', () => {
+      if (document.visibilityState !== 'visible') return
+      void this.#session.refreshSite()
+      this.draw()
+    })
+    addEventListener('online', () => {
+      this.#session.retryNow()
+      this.draw()
+    })
+    addEventListener('offline', () => this.draw())
+    setInterval(() => {
+      if (this.#looking()) void this.#session.refreshSite()
+    }, siteEvery)
+  }
+
+  /** Whether the visitor can see the frame now. */
+  #looking(): boolean {
+    return this.#shown && document.visibilityState === 'visible'
+  }
+
+  #focus(): void {
+    this.#wantsFocus = false
+    // A phone's keyboard covers half of the screen: there, reading comes first.
+    if (this.#session.phase === 'ready' && !matchMedia('(pointer: coarse)').matches) this.#composer.focus()
+    else this.#title.focus()
+  }
+
+  #siteName(): string {
+    return this.#session.site?.name ?? this.#w.team
+  }
+
+  #send(text: string): boolean {
+    const session = this.#session
+    if (!session.conversation && !this.#who.hidden) {
+      if (!this.#details.check()) {
+        this.#who.open = true
+        this.#details.check()
+        return false
+      }
+      session.details = this.#details.read()
+    }
+    this.#newFrom = 0
+    session.send(text)
+    return true
+  }
+
+  #drawHead(): void {
+    const { site, conversation, phase } = this.#session
+    const name = conversation?.assignee?.name || site?.name || ''
+    setText(this.#title, name || this.#w.chat)
+    setText(this.#initial, [...name][0]?.toUpperCase() ?? '')
+    setText(this.#status, phase === 'ready' && site ? (site.online ? this.#w.here : this.#w.away) : '')
+    this.#status.classList.toggle('here', site?.online === true)
+    const title = site ? fill(this.#w.chat_with, { name: site.name }) : this.#w.chat
+    if (document.title !== title) document.title = title
+  }
+
+  #drawTrouble(): void {
+    if (this.#trouble.hidden) return
+    const unknown = this.#session.phase === 'unknown'
+    setText(this.#troubleTitle, unknown ? this.#w.unknown : this.#w.load_failed)
+    setText(this.#troubleText, unknown ? this.#w.unknown_text : this.#w.load_failed_text)
+    this.#again.hidden = unknown
+  }
+
+  #drawBanner(): void {
+    const offline = !navigator.onLine
+    const lost = this.#session.connection === 'lost'
+    setText(this.#banner, offline ? this.#w.offline : lost ? this.#w.reconnecting : '')
+  }
+
+  #drawTalk(): void {
+    const session = this.#session
+    const { conversation, sync, site } = session
+    const w = this.#w
+    const talking = conversation !== undefined || sync.outbox.length > 0
+    this.#hello.hidden = talking
+    this.#talk.hidden = !talking
+    this.#who.hidden = talking
+    setText(this.#greeting, w.greeting)
+    setText(this.#greetingText, site?.online ? w.greeting_text : w.away_text)
+    const sealed = fill(w.sealed, { name: this.#siteName() })
+    setText(this.#helloSealed, sealed)
+    this.#notice.hidden = session.notice === undefined
+    setText(this.#notice, session.notice ? w[session.notice] : '')
+    this.#blocked.hidden = !session.blocked || !talking
+    setText(this.#blocked, session.blocked ? w.blocked : '')
+    if (!talking) {
+      this.#introduced = false
+      this.#newFrom = 0
+      return
+    }
+    const reading = this.#looking() && this.#list.atEnd && this.#introduced
+    if (!reading && session.unread > 0 && this.#newFrom <= session.readSeq) this.#newFrom = firstUnread(sync.messages, session.readSeq)
+    this.#list.update({
+      rows: buildRows({
+        messages: sync.messages,
+        outbox: sync.outbox,
+        agentReadSeq: conversation?.agent_read_seq ?? 0,
+        newFrom: this.#newFrom,
+      }),
+      loaded: sync.loaded,
+      hasEarlier: sync.hasEarlier,
+      loadingEarlier: sync.loadingEarlier,
+      sealed,
+      typing: this.#typingText(),
+      closed: conversation?.state === 'closed',
+      unread: session.unread,
+    })
+    if (sync.loaded) this.#introduced = true
+    if (this.#looking() && this.#list.atEnd && sync.loaded) session.markRead()
+  }
+
+  #typingText(): string {
+    const { typing, conversation, sync } = this.#session
+    if (typing === undefined) return ''
+    const { assignee } = conversation ?? {}
+    const said = [...sync.messages].reverse().find((m) => m.author.id === typing)?.author.name
+    const name = assignee?.id === typing ? assignee.name : said
+    return name ? fill(this.#w.typing, { name }) : this.#w.typing_team
+  }
+}

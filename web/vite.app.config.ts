@@ -1,0 +1,43 @@
+// The console: app.html, served at /app/ with its assets under /app/assets/.
+import { paraglideVitePlugin } from '@inlang/paraglide-js'
+import { svelte } from '@sveltejs/vite-plugin-svelte'
+import { defineConfig, type Plugin } from 'vite'
+
+// The entry applies the stored theme, so the first paint waits for it: nobody who chose dark sees a white flash.
+const waitForTheme: Plugin = {
+  name: 'parley:wait-for-theme',
+  transformIndexHtml: {
+    order: 'post',
+    handler: (html) => html.replace('<script type="module"', '<script type="module" blocking="render"'),
+  },
+}
+
+// Svelte's error codes lead to its own site; the page names the code without the host.
+const noHelpLinks: Plugin = {
+  name: 'parley:no-help-links',
+  renderChunk: (code) => code.replaceAll('https://svelte.dev/e/', 'svelte:'),
+}
+
+export default defineConfig(({ mode }) => ({
+  base: '/app/',
+  publicDir: false,
+  plugins: [
+    paraglideVitePlugin({
+      project: './project.inlang',
+      outdir: './src/paraglide',
+      strategy: ['globalVariable', 'baseLocale'],
+    }),
+    svelte(),
+    waitForTheme,
+    noHelpLinks,
+  ],
+  build: {
+    outDir: 'dist/app',
+    emptyOutDir: true,
+    assetsInlineLimit: 0, // the content policy allows no data: fonts
+    modulePreload: { polyfill: false },
+    sourcemap: mode === 'development',
+    rolldownOptions: { input: 'app.html' },
+  },
+  server: { port: 5173, strictPort: true },
+}))
