@@ -174,6 +174,8 @@ func TestPlantedURL(t *testing.T) {
 		"dist/widget.js":     `new WebSocket("wss://cdn.bad-host.io/ws")`,
 		"src/ui/a.svelte":    `<a href="https://cdn.bad-host.io">more</a>`,
 		"src/ui/b.ts":        `import x from "//cdn.bad-host.io/x.js"`,
+		"src/user.ts":        "fetch('https://shop.example:80@cdn.bad-host.io/')",
+		"src/below.ts":       "fetch('https://shop.example.cdn.bad-host.io/')",
 		"dist/w/images.html": `<img srcset="//cdn.bad-host.io/a.png 2x">`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -183,7 +185,7 @@ func TestPlantedURL(t *testing.T) {
 	report(t, checkURLs(tree(t, map[string]string{
 		"dist/app/a.js":             "const ns='http://www.w3.org/2000/svg', u=`wss://${location.host}/ws`, v='https://'+h // a comment",
 		"dist/app/a.css":            "a{background:url(/app/assets/a.svg)}",
-		"src/a.ts":                  "// see //elsewhere\nconst a = 'https://shop.example/', b = 'http://localhost:8081/', c = 'http://127.0.0.1:8080'",
+		"src/a.ts":                  "// see //elsewhere\nconst a = 'https://shop.example/', b = 'http://localhost:8081/', c = 'http://127.0.0.1:8080', d = `http://localhost:${port}/x`, e = 'at https://b.example!'",
 		"node_modules/x/index.js":   "fetch('https://cdn.bad-host.io')",
 		"vite.app.config.ts":        "code.replaceAll('https://cdn.bad-host.io', '')",
 		"src/paraglide/messages.js": "// https://cdn.bad-host.io",

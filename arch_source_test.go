@@ -160,7 +160,7 @@ func checkPlaces(files map[string][]byte) (found []string) {
 var (
 	absoluteURL = regexp.MustCompile(`(?i)\b(?:https?|wss?|ftp):(?:\\?/){2}[^\s"'<>` + "`" + `)\\]*`)
 	looseURL    = regexp.MustCompile(`(?i)(?:\b(?:src|href|action|srcset|poster|data)\s*=\s*["']?|url\(\s*["']?|@import\s+["']|\b(?:import|from|fetch|importScripts|Worker|WebSocket)\s*\(?\s*["'` + "`" + `])(//[a-z0-9][^\s"'<>)]*)`)
-	ownHost     = regexp.MustCompile(`(?i)^(?:localhost|127\.0\.0\.1|\[::1\]|[a-z0-9.-]*\.?(?:example|test|invalid|localhost)|(?:[a-z0-9-]+\.)*example\.(?:com|net|org))(?:[:/?#]|$)`)
+	ownHost     = regexp.MustCompile(`(?i)^(?:localhost|127\.0\.0\.1|\[::1\]|[a-z0-9.-]*\.?(?:example|test|invalid|localhost)|(?:[a-z0-9-]+\.)*example\.(?:com|net|org))(?::(?:\d+|\$\{[^}]*\}?))?(?:[^a-z0-9.@_:-]|\.?$)`)
 )
 
 // checkURLs finds addresses of third parties in a front end's sources and in what was built of them. What only builds

@@ -87,6 +87,8 @@ var exemptions = []exemption{
 	{Room: "internal/db", Object: "database/sql.Open", Why: "opens SQLite, a file; the engine's driver has no network"},
 	{Room: "internal/bench", Object: "github.com/coder/websocket.Dial", Sets: []string{"HTTPClient"},
 		Why: "speaks to the server under test by a client of egress"},
+	{Room: "internal/prove", Object: "github.com/coder/websocket.Dial", Sets: []string{"HTTPClient"},
+		Why: "speaks to the server that it proves by a client of egress"},
 	{Room: "internal/bench", Object: "os/exec.Command", Why: "starts this binary again, as the server under test"},
 	{Room: "app", Object: "github.com/redis/go-redis/v9.NewClient", Sets: []string{"Dialer"},
 		Why: "connects by the function of egress"},

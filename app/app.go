@@ -82,7 +82,10 @@ func open(ctx context.Context, cfg Config, stderr io.Writer) (a *App, err error)
 	if err := a.openServices(ctx); err != nil {
 		return a, err
 	}
-	_, err = a.privacy.Replay(ctx)
+	if _, err = a.privacy.Replay(ctx); err != nil {
+		return a, err
+	}
+	_, err = a.account.ReplayAudit(ctx) // what was recorded while the disk was full
 	return a, err
 }
 

@@ -3,14 +3,17 @@ package app
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"parley/account"
+	"parley/chat"
 	"parley/internal/api"
 	"parley/internal/bus/realtime"
+	"parley/person"
 )
 
 // mount puts the whole server on one mux: the API's routes, the socket, the pages, and what operators watch.
@@ -25,7 +28,7 @@ func (s *server) mount() error {
 		Logger: s.log, BaseURL: s.cfg.BaseURL, TrustedProxies: proxies,
 		Members: s.account.Authenticate, Visitors: s.chat.Bearer,
 		Cookie:   func(name string) bool { _, ok := s.catalog.Cookie(name); return ok },
-		Policies: policies(), CrossOrigin: nil, Observe: m.observe,
+		Policies: policies(), CrossOrigin: nil, Observe: m.observe, Texts: []api.Texts{{FS: texts(chat.Texts)}, {FS: texts(person.Texts)}},
 	})
 	if err != nil {
 		return err
@@ -33,7 +36,7 @@ func (s *server) mount() error {
 	s.edge.Mount(slices.Concat(account.Routes(s.account), s.persons.Routes(), s.chat.Routes(), s.privacy.Routes())...)
 	s.hub, err = realtime.New(realtime.Options{
 		Handlers: s.chat.Handlers(s.account.Authenticate), Redis: s.redis, Logger: s.log, Version: s.cfg.Version,
-		AllowOrigin: sameOrigin, ClientAddr: api.ClientAddr,
+		AllowOrigin: api.SameOrigin, ClientAddr: api.ClientAddr,
 		Limits: realtime.Limits{ConnectRate: float64(s.cfg.ConnectsPerSecond), ConnectBurst: 10 * s.cfg.ConnectsPerSecond,
 			CommandRate: float64(s.cfg.SocketCommands), CommandBurst: 2 * s.cfg.SocketCommands},
 	})
@@ -49,11 +52,13 @@ func (s *server) mount() error {
 	return nil
 }
 
-// sameOrigin lets browsers connect from our own pages only: the cookie would otherwise open the socket to any site that a
-// member visits. The widget's frame is one of our pages. Programs send no Origin.
-func sameOrigin(r *http.Request) bool {
-	origin := r.Header.Get("Origin")
-	return origin == "" || origin == api.PublicURL(r)
+// texts is the folder that every domain embeds its messages in.
+func texts(fsys fs.FS) fs.FS {
+	sub, err := fs.Sub(fsys, "texts")
+	if err != nil { // the name is a constant of the program
+		panic("app: " + err.Error())
+	}
+	return sub
 }
 
 // readyz tells a load balancer whether to send people here.

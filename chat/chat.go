@@ -38,6 +38,11 @@ var schema embed.FS
 // Migrations is this domain's schema.
 var Migrations = db.Migrations{Domain: "chat", FS: schema}
 
+// Texts are this domain's error messages, by language.
+//
+//go:embed texts/*.json
+var Texts embed.FS
+
 // State is where a conversation stands.
 type State string
 

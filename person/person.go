@@ -33,6 +33,11 @@ var schema embed.FS
 // Migrations is this domain's schema.
 var Migrations = db.Migrations{Domain: "person", FS: schema}
 
+// Texts are this domain's error messages, by language.
+//
+//go:embed texts/*.json
+var Texts embed.FS
+
 // Person is somebody an organisation talks with. Name and Email are still sealed.
 type Person struct {
 	Org, ID   string

@@ -60,6 +60,9 @@ func (v *Vault) Destroy(ctx context.Context, key Key) (Receipt, error) {
 			return Receipt{}, err
 		}
 	}
+	if err := v.settle(ctx); err != nil {
+		return Receipt{}, err
+	}
 	if err := v.awaitNodes(ctx, decided); err != nil {
 		return Receipt{}, err
 	}
@@ -144,13 +147,15 @@ func (v *Vault) finish(ctx context.Context, s subject, stone tombstone, fresh bo
 	if err != nil {
 		return stone, err
 	}
-	if err := v.point("deleted"); err != nil {
-		return stone, err
+	return stone, v.point("deleted")
+}
+
+// settle takes deleted bytes out of SQLite's write-ahead log too. An earlier call may have ended before it came to that.
+func (v *Vault) settle(ctx context.Context) error {
+	if v.store.Engine() != db.SQLite {
+		return nil
 	}
-	if v.store.Engine() == db.SQLite {
-		err = v.store.Checkpoint(ctx)
-	}
-	return stone, err
+	return v.store.Checkpoint(ctx)
 }
 
 // deleteKeys deletes the doomed keys and what is below them, and records that in the key store.
@@ -273,10 +278,7 @@ func (v *Vault) resume(ctx context.Context) error {
 			return err
 		}
 	}
-	if v.store.Engine() == db.SQLite {
-		return v.store.Checkpoint(ctx) // the earlier run may have ended before its own
-	}
-	return nil
+	return v.settle(ctx)
 }
 
 func (v *Vault) pending(ctx context.Context) (map[subject]tombstone, error) {

@@ -297,10 +297,8 @@ func (v *Vault) endEpoch(ctx context.Context, n int64) (moved int, err error) {
 			return err
 		})
 		if err == nil {
-			if v.store.Engine() == db.SQLite {
-				if err := v.store.Checkpoint(ctx); err != nil {
-					return moved, err
-				}
+			if err := v.settle(ctx); err != nil {
+				return moved, err
 			}
 			return moved, fileFault(op, shred(v.epochs.path(n)))
 		}

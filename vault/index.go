@@ -240,10 +240,10 @@ func (v *Vault) DropIndex(ctx context.Context, org string, field catalog.FieldID
 			k.Org, k.Kind, k.ID, string(k.Class), int64(version))
 		return err
 	})
-	if err == nil && v.store.Engine() == db.SQLite {
-		err = v.store.Checkpoint(ctx)
+	if err != nil {
+		return err
 	}
-	return err
+	return v.settle(ctx)
 }
 
 // spreadIndex makes a change and returns when every node has dropped the set from memory.

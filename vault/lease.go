@@ -104,7 +104,7 @@ func (l *lease) run(ctx context.Context) {
 // renew carries out the eviction log, acknowledges it and extends the lease, counted from before the log was read.
 func (l *lease) renew(ctx context.Context) error {
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, l.v.opt.Lease)
+	ctx, cancel := context.WithTimeout(ctx, l.v.opt.Lease/2) // one that hangs leaves time for another
 	defer cancel()
 	if !l.valid(began) {
 		l.v.dropAll() // entries of the log may be gone already

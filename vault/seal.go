@@ -100,6 +100,20 @@ func (v *Vault) Open(ctx context.Context, s Sealed) (Text, error) {
 	return Text{&text}, nil
 }
 
+// Reseal opens a value under ctx, as Open does, and seals it under another key for another place, with the provenance it had. Nobody
+// sees the plain value. A legal hold keeps its named fields that way, before the key they were under is destroyed.
+func (v *Vault) Reseal(ctx context.Context, s Sealed, key Key, field catalog.FieldID, row string) (Sealed, error) {
+	text, err := v.Open(ctx, s)
+	if err != nil || text.Zero() {
+		return Sealed{}, err
+	}
+	prov, err := s.Provenance()
+	if err != nil {
+		return Sealed{}, unreadable("vault.Reseal")
+	}
+	return v.Seal(ctx, key, field, row, text.Text(), prov)
+}
+
 func unreadable(op string) error {
 	return internal(op, "unreadable", "a stored value was changed, or does not belong where it was found")
 }

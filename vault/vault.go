@@ -70,15 +70,21 @@ type Vault struct {
 // Open opens the vault, creating what does not exist yet, and returns once every destruction that an earlier run began is complete.
 //
 // It refuses, with kind Unavailable and a sentence saying what to do: a wrong or missing master key (codes
-// "master_key_wrong", "master_key_missing"), a key store or ledger that is older than the ledger's head ("keystore_older"), a
+// "master_key_wrong", "master_key_missing", "epoch_missing"), a SQLite key store opened without SecureDelete ("secure_delete_off"), a key store or ledger that is older than the ledger's head ("keystore_older"), a
 // ledger that is behind the key store ("ledger_older"), belongs to another ("ledger_other") or was changed ("ledger_tampered").
 func Open(ctx context.Context, o Options) (*Vault, error) {
+	if o.Catalog == nil || o.Dir == "" || o.Store == nil && !NoOp {
+		return nil, internal("vault.Open", "options", "a vault needs a key store, a directory and a catalogue")
+	}
 	v := newVault(o)
 	if NoOp {
 		return v, nil
 	}
 	if err := os.MkdirAll(filepath.Join(v.opt.Dir, epochDir), 0o700); err != nil {
 		return nil, fileFault("vault.Open", err)
+	}
+	if err := v.checkStore(ctx); err != nil {
+		return nil, err
 	}
 	if err := v.store.Migrate(ctx, Migrations); err != nil {
 		return nil, err
@@ -128,6 +134,19 @@ func newVault(o Options) *Vault {
 		byID: newCache[keyID, *openKey](o.CacheKeys), byName: newCache[Key, *openKey](o.CacheKeys),
 		indexes: newCache[indexName, *indexSet](o.CacheKeys / 16),
 	}
+}
+
+// checkStore refuses a SQLite store that leaves deleted bytes in its file.
+func (v *Vault) checkStore(ctx context.Context) error {
+	if v.store.Engine() != db.SQLite {
+		return nil
+	}
+	var on int
+	err := v.store.Do(ctx, "vault.Open", func(tx *db.Tx) error { return tx.QueryRow(`PRAGMA secure_delete`).Scan(&on) })
+	if err == nil && on != 1 {
+		err = fault.New(fault.Unavailable, "vault.Open", "secure_delete_off", "the key store's database must overwrite what it deletes: open it with SecureDelete")
+	}
+	return err
 }
 
 // openFiles opens what lies in the directory, one node at a time.

@@ -5,13 +5,8 @@ package vault_test
 import (
 	"bytes"
 	"context"
-	"database/sql"
-	"encoding/gob"
-	"encoding/json"
-	"encoding/xml"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -340,62 +335,6 @@ func TestEveryByteIsAuthenticated(t *testing.T) {
 	}
 }
 
-func TestNothingPrints(t *testing.T) {
-	v, _ := at(t, testdb.SQLite(t)).open(t)
-	_, conv := people(t, v, "o1")
-	s := seal(t, v, conv, body, "row1")
-	text, err := v.Open(as("o1"), s)
-	check(t, err)
-	type hidden struct{ value any }
-	type deep struct {
-		Sealed vault.Sealed
-		Text   vault.Text
-		s      vault.Sealed
-		t      vault.Text
-		list   []vault.Text
-		by     map[string]vault.Text
-	}
-	d := deep{s, text, s, text, []vault.Text{text}, map[string]vault.Text{"x": text}}
-	values := []any{s, &s, text, &text, d, &d, []any{s, text}, hidden{s}, hidden{text}, hidden{&text}}
-	var out bytes.Buffer
-	for _, val := range values {
-		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%T", "%10.3s", "% x"} {
-			fmt.Fprintf(&out, verb+"\n", val)
-		}
-		fmt.Fprintln(&out, val)
-		slog.New(slog.NewTextHandler(&out, nil)).Info("m", "value", val)
-		slog.New(slog.NewJSONHandler(&out, nil)).Info("m", "value", val)
-	}
-	for _, secret := range [][]byte{[]byte("CANARY"), []byte("row1"), s.Bytes()[30:60], fmt.Appendf(nil, "%x", "CANARY"), fmt.Appendf(nil, "%X", "CANARY"),
-		[]byte(fmt.Sprint([]byte("CANARY"))[1:18]), []byte(fmt.Sprint(s.Bytes())[1:40])} {
-		if bytes.Contains(out.Bytes(), secret) {
-			t.Errorf("printed %q", secret)
-		}
-	}
-	for _, val := range []any{s, text} {
-		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
-			if got := fmt.Sprintf(verb, val); got != "[sealed]" {
-				t.Errorf("%s prints %q", verb, got)
-			}
-		}
-		if _, err := json.Marshal(val); err == nil {
-			t.Error("json")
-		}
-		if _, err := json.Marshal(map[string]any{"x": val}); err == nil {
-			t.Error("json in a map")
-		}
-		if _, err := xml.Marshal(val); err == nil {
-			t.Error("xml")
-		}
-		if err := gob.NewEncoder(&out).Encode(val); err == nil {
-			t.Error("gob")
-		}
-	}
-	if json.Unmarshal([]byte(`"x"`), &s) == nil {
-		t.Error("a client's JSON became a sealed value")
-	}
-}
-
 func TestCreate(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		v, store := at(t, url).open(t)
@@ -602,113 +541,3 @@ func TestSchemaIsDeclared(t *testing.T) {
 		}
 	})
 }
-
-func FuzzHeader(f *testing.F) {
-	v, _ := at(f, testdb.SQLite(f)).open(f)
-	_, conv := people(f, v, "o1")
-	f.Add(seal(f, v, conv, body, "r").Bytes())
-	f.Add([]byte{})
-	f.Add([]byte{1})
-	f.Add(append([]byte{1}, make([]byte, 64)...))
-	f.Add(append(append([]byte{1}, make([]byte, 20)...), 255, 'x'))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		took, wrote, err := vault.ReencodeHeader(b)
-		if err == nil && !bytes.Equal(took, wrote) {
-			t.Fatal("two spellings of one header")
-		}
-		s := vault.FromBytes(b).Bind("o1", body, "other row")
-		if _, err := v.Open(as("o1"), s); err == nil && len(b) > 0 {
-			t.Fatal("opened")
-		}
-		_, _ = s.Provenance()
-	})
-}
-
-func FuzzLedgerLine(f *testing.F) {
-	f.Add(vault.FirstLine())
-	f.Add([]byte("1 2 3 #4"))
-	f.Add([]byte("  #"))
-	f.Fuzz(func(t *testing.T, line []byte) {
-		if errors.Is(vault.CheckLine(line), vault.ErrNotCanonical) {
-			t.Fatal("two spellings of one line")
-		}
-	})
-}
-
-func FuzzFiles(f *testing.F) {
-	f.Add("parley-master-1 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n")
-	f.Add("parley-ledger-head-1 00 7 0000000000000000000000000000000000000000000000000000000000000000\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		_ = vault.ParseCopy(text)
-		if raw, err := vault.ParseMaster([]byte(text)); err == nil && len(raw) != 32 {
-			t.Fatal("a key of another length")
-		}
-	})
-}
-
-func BenchmarkSeal(b *testing.B) {
-	v, _ := at(b, testdb.SQLite(b)).open(b)
-	_, conv := people(b, v, "o1")
-	plain := strings.Repeat("x", 200)
-	p := vault.Provenance{Source: "visitor", Stage: "conversation", Notice: "3"}
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := v.Seal(bg, conv, body, "0198c0de-0000-7000-8000-000000000001", plain, p); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkOpen(b *testing.B) {
-	v, _ := at(b, testdb.SQLite(b)).open(b)
-	_, conv := people(b, v, "o1")
-	s, err := v.Seal(bg, conv, body, "0198c0de-0000-7000-8000-000000000001", strings.Repeat("x", 200), vault.Provenance{Source: "visitor"})
-	check(b, err)
-	ctx := as("o1")
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := v.Open(ctx, s); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkSealParallel(b *testing.B) {
-	v, _ := at(b, testdb.SQLite(b)).open(b)
-	_, conv := people(b, v, "o1")
-	plain := strings.Repeat("x", 200)
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if _, err := v.Seal(bg, conv, body, "0198c0de-0000-7000-8000-000000000001", plain, vault.Provenance{}); err != nil {
-				b.Error(err)
-			}
-		}
-	})
-}
-
-func BenchmarkIndex(b *testing.B) {
-	v, _ := at(b, testdb.SQLite(b)).open(b)
-	people(b, v, "o1")
-	for b.Loop() {
-		if _, err := v.Index(bg, "o1", email, "somebody@example.org"); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkCreatePersonAndConversation(b *testing.B) {
-	v, _ := at(b, testdb.SQLite(b)).open(b)
-	check(b, v.EnsureOrg(bg, "o1"))
-	b.SetParallelism(50)
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			p := vault.Key{Org: "o1", Kind: "person", ID: db.NewID()}
-			c := vault.Key{Org: "o1", Kind: "conversation", ID: db.NewID()}
-			if err := v.CreateMany(bg, []vault.New{{Key: p}, {Key: c, Parent: p}}); err != nil {
-				b.Error(err)
-			}
-		}
-	})
-}
-
-var _ sql.Scanner = (*vault.Sealed)(nil)

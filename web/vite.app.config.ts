@@ -18,6 +18,15 @@ const noHelpLinks: Plugin = {
   renderChunk: (code) => code.replaceAll('https://svelte.dev/e/', 'svelte:'),
 }
 
+// The content policy refuses style attributes in HTML, and these wrappers look the same without theirs.
+const noInlineStyles: Plugin = {
+  name: 'parley:no-inline-styles',
+  enforce: 'pre',
+  transform(code, id) {
+    if (id.includes('/bits-ui/') && id.includes('.svelte')) return code.replaceAll(' style="display: contents;"', '')
+  },
+}
+
 export default defineConfig(({ mode }) => ({
   base: '/app/',
   publicDir: false,
@@ -27,6 +36,7 @@ export default defineConfig(({ mode }) => ({
       outdir: './src/paraglide',
       strategy: ['globalVariable', 'baseLocale'],
     }),
+    noInlineStyles,
     svelte(),
     waitForTheme,
     noHelpLinks,

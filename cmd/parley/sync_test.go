@@ -47,13 +47,13 @@ func trace(t *testing.T, data string, args ...string) *syscalls {
 	}
 	r, w, err := os.Pipe()
 	check(t, err)
+	calls := &syscalls{written: map[string]int{}, synced: map[string]bool{}, told: map[string]bool{}, pending: map[string]pending{}}
+	read := make(chan error, 1)
+	go func() { read <- calls.read(r) }()
 	// -D keeps the server our own child; the trace comes through the pipe that it inherits as descriptor 3, and ends when both are gone.
 	server := startWith(t, []*os.File{w}, []string{"strace", "-D", "-f", "-yy", "-qq", "-s", "65536", "--seccomp-bpf", "-o", "/dev/fd/3",
 		"-e", "signal=none", "-e", "trace=write,writev,sendto,sendmsg,pwrite64,pwritev,fsync,fdatasync"}, args...)
 	check(t, w.Close())
-	calls := &syscalls{written: map[string]int{}, synced: map[string]bool{}, told: map[string]bool{}, pending: map[string]pending{}}
-	read := make(chan error, 1)
-	go func() { read <- calls.read(r) }()
 
 	people := settle(t, server.url, data, tracedTalks)
 	var group sync.WaitGroup

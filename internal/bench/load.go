@@ -241,7 +241,7 @@ func (w *world) stored(ctx context.Context, f *Figures) error {
 				LastSeq int64 `json:"last_seq"`
 			} `json:"items"`
 		}
-		if _, err := w.do(ctx, "GET", "/conversations?ids="+strings.Join(ids, ","), w.agents[0].cookie, nil, &out); err != nil {
+		if _, err := w.do(ctx, "GET", "/conversations?limit=100&ids="+strings.Join(ids, ","), w.agents[0].cookie, nil, &out); err != nil {
 			return err
 		}
 		for _, c := range out.Items {

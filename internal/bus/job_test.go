@@ -261,7 +261,7 @@ func TestLeases(t *testing.T) {
 	d := open(t, url)
 	opt := bus.Options{DB: d, Lease: 600 * time.Millisecond, Poll: 50 * time.Millisecond}
 	var runs atomic.Int32
-	done := make(chan struct{})
+	done := make(chan struct{}, 10)
 	for range 2 {
 		b, _ := start(t, opt, func(b *bus.Bus) {
 			b.Handle("long", func(ctx context.Context, _ bus.Job) error {
@@ -271,7 +271,7 @@ func TestLeases(t *testing.T) {
 				case <-ctx.Done():
 					return ctx.Err()
 				}
-				close(done)
+				done <- struct{}{}
 				return nil
 			})
 		})

@@ -25,7 +25,7 @@ type relay struct {
 	bus     *Bus
 	rdb     *redis.Client
 	channel string
-	out     *queue[[]byte]
+	out     *queue[envelope]
 }
 
 // envelope is what travels on the channel: an event, or the news that a job is due.
@@ -36,19 +36,15 @@ type envelope struct {
 }
 
 func newRelay(b *Bus, rdb *redis.Client, channel string) *relay {
-	return &relay{bus: b, rdb: rdb, channel: channel, out: newQueue[[]byte](backlog)}
+	return &relay{bus: b, rdb: rdb, channel: channel, out: newQueue[envelope](backlog)}
 }
 
 func (r *relay) event(ev Event) { r.push(envelope{Node: r.bus.node, Event: &ev}) }
 func (r *relay) job()           { r.push(envelope{Node: r.bus.node, Job: true}) }
 
+// push runs in the commit's hook, so it leaves the encoding to send.
 func (r *relay) push(e envelope) {
-	b, err := json.Marshal(e)
-	if err != nil { // Data is not JSON: a mistake in the code that emitted it
-		r.bus.log.Error("an event could not be encoded", "kind", e.Event.Type)
-		return
-	}
-	if !r.out.push(b) {
+	if !r.out.push(e) {
 		r.bus.stats.dropped.Add(1)
 	}
 }
@@ -74,7 +70,7 @@ func (r *relay) send(ctx context.Context) {
 }
 
 // flush makes one attempt to publish what is left when the process ends.
-func (r *relay) flush(ctx context.Context, messages [][]byte) {
+func (r *relay) flush(ctx context.Context, messages []envelope) {
 	if len(messages) == 0 {
 		return
 	}
@@ -86,7 +82,7 @@ func (r *relay) flush(ctx context.Context, messages [][]byte) {
 }
 
 // publish tries until it succeeds; false means that ctx ended.
-func (r *relay) publish(ctx context.Context, messages [][]byte) bool {
+func (r *relay) publish(ctx context.Context, messages []envelope) bool {
 	pause := retryMin
 	for {
 		err := r.try(ctx, messages)
@@ -106,10 +102,15 @@ func (r *relay) publish(ctx context.Context, messages [][]byte) bool {
 	}
 }
 
-func (r *relay) try(ctx context.Context, messages [][]byte) error {
+func (r *relay) try(ctx context.Context, messages []envelope) error {
 	_, err := r.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, m := range messages {
-			p.Publish(ctx, r.channel, m)
+			b, err := json.Marshal(m)
+			if err != nil { // Data is not JSON: a mistake in the code that emitted it
+				r.bus.log.Error("an event could not be encoded", "kind", m.Event.Type)
+				continue
+			}
+			p.Publish(ctx, r.channel, b)
 		}
 		return nil
 	})

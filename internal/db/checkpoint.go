@@ -9,11 +9,11 @@ import (
 
 const (
 	// moveAt is the length of the log, in pages, from which on it is moved into the database file. The longer, the more
-	// often a hot page is written to the log only; at 4 KiB this is 32 MiB.
-	moveAt = 8000
+	// often a hot page is written to the log only; but the longer, too, the disk is busy with one move; at 4 KiB this is 12 MiB.
+	moveAt = 3000
 	// finishAt is how much of the log may be left for the writer to move by itself, between two batches. Only when
 	// nothing is left can the log begin anew.
-	finishAt = 400
+	finishAt = 300
 	// moveLimit is the length at which writing waits until the log has begun anew.
 	moveLimit = 40000
 	// lookPause is how long the log's length is taken for known.

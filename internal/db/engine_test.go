@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -313,5 +314,33 @@ func TestPostgresSchemas(t *testing.T) {
 	}
 	if live, err := keys.LiveSchema(ctx); err != nil || len(live) != 3 {
 		t.Errorf("live schema %v, %v", live, err)
+	}
+}
+
+// The log is moved into the file beside the writer, and begins anew instead of growing for ever.
+func TestLogIsMoved(t *testing.T) {
+	url := testdb.SQLite(t)
+	d := things(t, url)
+	size := func(suffix string) int64 {
+		i, err := os.Stat(strings.TrimPrefix(url, "sqlite://") + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return i.Size()
+	}
+	var written int64
+	body := make([]byte, 1<<20)
+	deadline := time.Now().Add(time.Minute)
+	for written < 40<<20 || size("") < written/2 || size("-wal") > written*3/4 {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bytes written: %d in the file, %d in the log", written, size(""), size("-wal"))
+		}
+		if err := d.Do(ctx, "test.grow", func(tx *db.Tx) error {
+			_, err := tx.Exec("INSERT INTO thing (id, name, body) VALUES ($1, $1, $2)", db.NewID(), body)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		written += int64(len(body))
 	}
 }

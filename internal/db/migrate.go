@@ -30,6 +30,9 @@ const createLedger = `CREATE TABLE IF NOT EXISTS schema_migration (
 	PRIMARY KEY (domain, version)
 ) WITHOUT ROWID`
 
+// opMigrate names the one use case that may take as long as it needs.
+const opMigrate = "db.Migrate"
+
 // step is one file to apply.
 type step struct {
 	domain     string
@@ -40,7 +43,7 @@ type step struct {
 // Migrate applies the files that have not been applied, all of them in one transaction. Several servers may call it at once.
 // A database that has seen a newer version of a domain than its files know is refused: Unavailable, code "schema_newer".
 func (d *DB) Migrate(ctx context.Context, sets ...Migrations) error {
-	const op = "db.Migrate"
+	const op = opMigrate
 	var steps []step
 	for _, set := range sets {
 		s, err := readSteps(set, d.be.dialect())

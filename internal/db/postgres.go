@@ -20,6 +20,7 @@ const (
 	postgresConns  = 16
 	postgresTries  = 10               // runs of a closure that meets serialisation failures
 	postgresTxLife = 30 * time.Second // a transaction that takes longer is given up, its COMMIT included
+	migrationLife  = 24 * time.Hour
 	connectTimeout = 5 * time.Second
 )
 
@@ -111,8 +112,12 @@ func (p *postgresDB) do(ctx context.Context, op string, fn func(*Tx) error) erro
 		return closedError(op)
 	}
 	since := time.Now()
+	life := postgresTxLife
+	if op == opMigrate {
+		life = migrationLife
+	}
 	for try := 1; ; try++ {
-		again, err := p.once(ctx, fn, since)
+		again, err := p.once(ctx, fn, since, life)
 		if err == nil {
 			return nil
 		}
@@ -131,7 +136,7 @@ func (p *postgresDB) do(ctx context.Context, op string, fn func(*Tx) error) erro
 }
 
 // once runs fn in one transaction. again says whether the failure is one that another run may not meet.
-func (p *postgresDB) once(ctx context.Context, fn func(*Tx) error, since time.Time) (again bool, err error) {
+func (p *postgresDB) once(ctx context.Context, fn func(*Tx) error, since time.Time, life time.Duration) (again bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return false, ended("db", err)
 	}
@@ -141,7 +146,7 @@ func (p *postgresDB) once(ctx context.Context, fn func(*Tx) error, since time.Ti
 	}
 	defer conn.Close()
 	// The transaction has a context of its own, so that a caller who leaves cannot interrupt COMMIT and never learn its outcome.
-	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), postgresTxLife)
+	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), life)
 	defer cancel()
 	ptx, err := conn.BeginTx(own, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {

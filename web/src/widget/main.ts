@@ -1,6 +1,8 @@
 // The frame at /w/{site}: puts session, bridge and view together.
 import '../tokens.css'
 import './widget.css'
+import './talk.css'
+import './foot.css' // last: it changes the others for low windows
 import { readStart } from '../loader/frame-protocol'
 import { pickLanguage } from '../loader/words'
 import { Bridge } from './bridge'

@@ -15,7 +15,7 @@ export class TokenStore {
     private readonly storage: () => Storage,
   ) {
     try {
-      this.#memory = this.#read()[site]?.token
+      this.#memory = this.#own()
     } catch {
       this.#blocked = true
     }
@@ -49,11 +49,16 @@ export class TokenStore {
     if (this.#blocked) return false
     const before = this.#memory
     try {
-      this.#memory = this.#read()[this.site]?.token
+      this.#memory = this.#own()
     } catch {
       return false
     }
     return this.#memory !== before
+  }
+
+  #own(): string | undefined {
+    const token: unknown = this.#read()[this.site]?.token
+    return typeof token === 'string' && token !== '' ? token : undefined
   }
 
   #read(): Kept {
@@ -61,7 +66,7 @@ export class TokenStore {
     if (!text) return {}
     try {
       const kept: unknown = JSON.parse(text)
-      return typeof kept === 'object' && kept !== null ? (kept as Kept) : {}
+      return typeof kept === 'object' && kept !== null && !Array.isArray(kept) ? (kept as Kept) : {}
     } catch {
       return {}
     }

@@ -249,6 +249,8 @@ export class View {
     this.#hello.hidden = talking
     this.#talk.hidden = !talking
     this.#who.hidden = talking
+    // What was filled in went along with the first message; a forgotten conversation must not find it here.
+    if (conversation) this.#details.write({ name: '', email: '' })
     setText(this.#greeting, w.greeting)
     setText(this.#greetingText, site?.online ? w.greeting_text : w.away_text)
     const sealed = fill(w.sealed, { name: this.#siteName() })
