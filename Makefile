@@ -12,7 +12,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 NOOP := parley_noop_vault
 STAMPS := bin/.stamp
 
-WEB_SOURCES := $(shell find web \( -name node_modules -o -name dist -o -name paraglide -o -name cache -o -name test-results -o -name journeys \) -prune -o -type f -not -name '*.go' -print)
+WEB_SOURCES := web/project.inlang/settings.json $(shell find web \( -name node_modules -o -name dist -o -name paraglide -o -name project.inlang -o -name test-results -o -name journeys \) -prune -o -type f -not -name '*.go' -print)
 
 .PHONY: help setup build run test test-web test-go journeys check lint web generate verify bench soak clean
 
@@ -52,7 +52,7 @@ setup: ## install what the tests need of the system, if it is missing
 	@tools/setup.sh
 
 lint: bin/tools/.built ## gofmt, vet, staticcheck, golangci-lint, govulncheck
-	@bad=$$(git ls-files -z --cached --others --exclude-standard '*.go' | xargs -0 gofmt -l); [ -z "$$bad" ] || { echo "gofmt: $$bad"; exit 1; }
+	@bad=$$(find . -name node_modules -prune -o -name '*.go' -print0 | xargs -0 gofmt -l); [ -z "$$bad" ] || { echo "gofmt: $$bad"; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags $(NOOP) ./...
 	bin/tools/staticcheck ./...

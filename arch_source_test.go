@@ -164,7 +164,7 @@ var (
 )
 
 // checkURLs finds addresses of third parties in a front end's sources and in what was built of them. What only builds
-// it (scripts, *.config.*) is never sent to a browser.
+// it or tests it (scripts, *.config.*, *.test.*) is never sent to a browser.
 func checkURLs(root string) (found []string) {
 	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -177,7 +177,7 @@ func checkURLs(root string) (found []string) {
 			return nil
 		}
 		if !slices.Contains([]string{".html", ".js", ".mjs", ".ts", ".css", ".svelte", ".svg", ".json", ".webmanifest", ".txt", ".map"}, path.Ext(name)) ||
-			d.Name() == "package-lock.json" || strings.Contains(d.Name(), ".config.") {
+			d.Name() == "package-lock.json" || strings.Contains(d.Name(), ".config.") || strings.Contains(d.Name(), ".test.") {
 			return nil
 		}
 		text, err := os.ReadFile(name)

@@ -120,6 +120,9 @@ func (a *App) openStores(ctx context.Context) (err error) {
 	}
 	dial := a.gate.Dialer("postgres")
 	if a.data, err = db.Open(ctx, db.Config{URL: a.cfg.Database, Dial: dial, SyncOff: a.cfg.SyncOff}); err != nil {
+		if f := fault.Of(err); f.Field == "database" {
+			f.Field = "--database"
+		}
 		return err
 	}
 	a.closing(a.data.Close)
@@ -142,13 +145,14 @@ func (a *App) openStores(ctx context.Context) (err error) {
 
 // allowStores binds the declared recipients to the hosts that the operator configured.
 func (a *App) allowStores() error {
+	flags := map[string]string{"postgres": "database", "redis": "redis"}
 	for id, raw := range map[string]string{"postgres": a.cfg.Database, "redis": a.cfg.Redis} {
 		if raw == "" || strings.HasPrefix(raw, "sqlite:") {
 			continue
 		}
 		u, err := url.Parse(raw)
 		if err != nil {
-			return bad(id, "store_url", "the URL cannot be read")
+			return bad(flags[id], "store_url", "the URL cannot be read")
 		}
 		host := u.Host
 		switch {
@@ -162,7 +166,7 @@ func (a *App) allowStores() error {
 			host = "unix:" + filepath.Join(u.Query().Get("host"), ".s.PGSQL."+port)
 		}
 		if err := a.gate.Allow(id, host); err != nil {
-			return err
+			return bad(flags[id], fault.Of(err).Code, fault.Of(err).Text)
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/peterbourgon/ff/v3"
+	"github.com/redis/go-redis/v9"
 
 	"parley/internal/fault"
 )
@@ -33,7 +35,7 @@ type Config struct {
 	LogFormat  string // text or json
 	Version    string // of the program, for the API page and the log
 
-	// OnReady is told the server's own address once it answers; for tests and commands that run a server.
+	// OnReady is told the server's own address once it answers, whatever BaseURL says; for tests and commands that run a server.
 	OnReady func(url string)
 
 	// Limits that only a load test raises.
@@ -109,6 +111,19 @@ func (c *Config) resolve() error {
 	}
 	if _, err := c.proxies(); err != nil {
 		return err
+	}
+	if _, err := redis.ParseURL(c.Redis); c.Redis != "" && err != nil {
+		return bad("redis", "redis_url", "it has the form redis://host:6379/0")
+	}
+	return c.checkLog()
+}
+
+func (c *Config) checkLog() error {
+	if c.LogLevel != "" && new(slog.Level).UnmarshalText([]byte(c.LogLevel)) != nil {
+		return bad("log-level", "log_level", "it is debug, info, warn or error")
+	}
+	if c.LogFormat != "" && c.LogFormat != "text" && c.LogFormat != "json" {
+		return bad("log-format", "log_format", "it is text or json")
 	}
 	return nil
 }

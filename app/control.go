@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -81,12 +83,18 @@ func (a *App) CreateOrg(ctx context.Context, in OrgInput) (OrgOutput, error) {
 
 // CreateProject makes a project with its API key and secret. The secret is shown this once.
 func (a *App) CreateProject(ctx context.Context, in ProjectInput) (ProjectOutput, error) {
+	if err := a.orgExists(ctx, in.Org); err != nil {
+		return ProjectOutput{}, err
+	}
 	p, err := a.account.CreateProject(operator(ctx, in.Org), in.Org, in.Name)
 	return ProjectOutput{APIKey: p.APIKey, APISecret: p.Secret}, err
 }
 
 // CreateMember makes a member and the link by which they choose a password.
 func (a *App) CreateMember(ctx context.Context, in MemberInput) (MemberOutput, error) {
+	if err := a.orgExists(ctx, in.Org); err != nil {
+		return MemberOutput{}, err
+	}
 	m, token, err := a.account.CreateMember(operator(ctx, in.Org), in.Org, in.Email, actor.Role(in.Role))
 	if err != nil {
 		return MemberOutput{}, err
@@ -97,6 +105,9 @@ func (a *App) CreateMember(ctx context.Context, in MemberInput) (MemberOutput, e
 // CreateSite adds a site to a project.
 func (a *App) CreateSite(ctx context.Context, in SiteInput) (SiteOutput, error) {
 	p, err := a.account.Project(operator(ctx, ""), in.Project)
+	if fault.Is(err, fault.NotFound) {
+		err = fault.Bad("app.CreateSite", "project", "project_unknown", "There is no such API key.")
+	}
 	if err != nil {
 		return SiteOutput{}, err
 	}
@@ -109,9 +120,39 @@ func (a *App) CreateSite(ctx context.Context, in SiteInput) (SiteOutput, error) 
 	return SiteOutput{ID: st.ID, Snippet: st.Snippet(a.cfg.publicURL())}, err
 }
 
+// orgExists says so in the operator's terms; the services below would miss the organisation's key first.
+func (a *App) orgExists(ctx context.Context, org string) error {
+	_, err := a.account.Organisation(operator(ctx, org), org)
+	if fault.Is(err, fault.NotFound) {
+		return fault.Bad("app.orgExists", "org", "organisation_unknown", "There is no such organisation.")
+	}
+	return err
+}
+
+// maxSocketPath is how long a Unix socket's path may be on Linux, in bytes.
+const maxSocketPath = 107
+
+// controlPath returns the path of the socket in the data directory. A path that is too long for a socket goes through the
+// directory's descriptor, which must stay open while the path is in use: the Closer is it.
+func controlPath(data string) (string, io.Closer, error) {
+	path := filepath.Join(data, controlSocket)
+	if len(path) <= maxSocketPath {
+		return path, io.NopCloser(nil), nil
+	}
+	dir, err := os.Open(data)
+	if err != nil {
+		return "", nil, fault.New(fault.Unavailable, "app.control", "data_dir", fmt.Sprintf("The data directory cannot be read: %v", err))
+	}
+	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), controlSocket), dir, nil
+}
+
 // listenControl opens the socket, for this process's owner only.
 func (a *App) listenControl() (net.Listener, error) {
-	path := filepath.Join(a.cfg.Data, controlSocket)
+	path, dir, err := controlPath(a.cfg.Data)
+	if err != nil {
+		return nil, err
+	}
+	a.closing(dir.Close)
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) { // left by a kill -9; the lock says that nobody else has it
 		return nil, err
 	}
@@ -184,13 +225,8 @@ func Control(ctx context.Context, cfg Config) (Admin, func() error, error) {
 	if err := cfg.resolve(); err != nil {
 		return nil, nil, err
 	}
-	gate := egress.New(egress.Options{Recipients: egress.Data.Recipients})
-	r := &remote{path: filepath.Join(cfg.Data, controlSocket), dial: gate.Dialer("self")}
-	if err := gate.Allow("self", "unix:"+r.path); err != nil {
-		return nil, nil, err
-	}
-	if c, err := r.dial(ctx, "unix", r.path); err == nil {
-		return r, func() error { return nil }, c.Close()
+	if r, closeRemote, err := running(ctx, cfg.Data); r != nil || err != nil {
+		return r, closeRemote, err
 	}
 	a, err := Open(ctx, cfg)
 	if err != nil {
@@ -250,4 +286,22 @@ func (r *remote) CreateMember(ctx context.Context, in MemberInput) (MemberOutput
 
 func (r *remote) CreateSite(ctx context.Context, in SiteInput) (SiteOutput, error) {
 	return ask[SiteOutput](ctx, r, "/site", in)
+}
+
+// running returns the server that has the data directory; a nil Admin when there is none.
+func running(ctx context.Context, data string) (Admin, func() error, error) {
+	path, dir, err := controlPath(data)
+	if err != nil {
+		return nil, nil, nil //nolint:nilerr // opening the data will say what is wrong with the directory, or make it
+	}
+	gate := egress.New(egress.Options{Recipients: egress.Data.Recipients})
+	r := &remote{path: path, dial: gate.Dialer("self")}
+	if err := gate.Allow("self", "unix:"+path); err != nil {
+		return nil, nil, errors.Join(err, dir.Close())
+	}
+	c, err := r.dial(ctx, "unix", path)
+	if err != nil {
+		return nil, nil, dir.Close()
+	}
+	return r, dir.Close, c.Close()
 }

@@ -13,6 +13,8 @@ import (
 	"parley/vault"
 )
 
+//go:generate go run ../tools/gendata -o ../docs/data.md
+
 // Datasets is everything that Parley declares: what the database, the key store, browsers, logs and recipients get to hold.
 func Datasets() []catalog.Dataset {
 	return append(DataDatasets(), KeyDatasets()...)

@@ -28,6 +28,9 @@ const (
 // under way are answered, everything is closed. What to open in a browser is printed to stdout.
 func Serve(ctx context.Context, cfg Config, stdout, stderr io.Writer) error {
 	started := time.Now()
+	if err := cfg.resolve(); err != nil {
+		return err
+	}
 	if err := cfg.checkListen(); err != nil {
 		return err
 	}
@@ -82,6 +85,8 @@ func (a *App) serve(ctx context.Context, l net.Listener, started time.Time, stdo
 		return err
 	}
 	a.chat.Serve(inner, s.hub)
+	ctx, cancel := context.WithCancel(ctx) // so that a failure below ends what was begun
+	defer cancel()
 	g, gctx := errgroup.WithContext(ctx)
 	web := &http.Server{Handler: s.edge.Handler(), ReadHeaderTimeout: headerWithin, IdleTimeout: 2 * time.Minute,
 		BaseContext: func(net.Listener) context.Context { return inner }, ErrorLog: nil}
@@ -89,7 +94,7 @@ func (a *App) serve(ctx context.Context, l net.Listener, started time.Time, stdo
 	g.Go(func() error { return a.serveControl(gctx, control) })
 	g.Go(func() error { return served(web.Serve(l)) })
 	if err := s.demo(gctx, g, stdout); err != nil {
-		stop()
+		cancel()
 		return errors.Join(err, web.Close(), g.Wait())
 	}
 	g.Go(func() error {
@@ -100,7 +105,7 @@ func (a *App) serve(ctx context.Context, l net.Listener, started time.Time, stdo
 	a.log.Info("ready", "listen", l.Addr().String(), "engine", a.data.Engine().String(), "data", a.cfg.Data, "version", a.cfg.Version,
 		"took", time.Since(started).Round(time.Millisecond))
 	if a.cfg.OnReady != nil {
-		a.cfg.OnReady(a.cfg.publicURL())
+		a.cfg.OnReady("http://" + a.cfg.Listen)
 	}
 	if !a.cfg.Demo {
 		fmt.Fprintf(stdout, "Parley is ready: %s/app/\n", a.cfg.publicURL())

@@ -113,7 +113,8 @@ func (r *recipient) mayReach(a netip.Addr) bool {
 }
 
 // Dialer returns the function through which the recipient's client must connect. It takes the networks tcp, tcp4, tcp6
-// and unix. A connection that the rules stop is a Forbidden fault with the code "egress_refused"; other errors are the network's own.
+// and unix, and the host as the operator named it: a client that resolves names itself must be told not to (pgx: LookupFunc).
+// A connection that the rules stop is a Forbidden fault with the code "egress_refused"; other errors are the network's own.
 func (g *Gate) Dialer(recipientID string) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		r, reason := g.admit(recipientID, network, addr)

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/jackc/pgx/v5"
 	"github.com/redis/go-redis/v9"
 
@@ -301,6 +302,29 @@ func get(c *http.Client, url string) (string, error) {
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
 	return string(body), err
+}
+
+// TestClientCarriesSockets: a WebSocket is an answer whose body is the connection.
+func TestClientCarriesSockets(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ws, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer func() { _ = ws.CloseNow() }()
+		_ = ws.Write(r.Context(), websocket.MessageText, bytes.Repeat([]byte("x"), 2000))
+		_, _, _ = ws.Read(r.Context())
+	}))
+	t.Cleanup(s.Close)
+	g := gate(t, egress.Options{MaxResponse: 1000}, map[string][]string{"store": {strings.TrimPrefix(s.URL, "http://")}})
+	ws, _, err := websocket.Dial(t.Context(), s.URL, &websocket.DialOptions{HTTPClient: g.Client("store", 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ws.CloseNow() }()
+	if _, text, err := ws.Read(t.Context()); err != nil || len(text) != 2000 {
+		t.Errorf("%d bytes, %v", len(text), err)
+	}
 }
 
 func TestClientOfAPublicRecipientWantsHTTPS(t *testing.T) {

@@ -12,10 +12,15 @@ const waitForTheme: Plugin = {
   },
 }
 
-// Svelte's error codes lead to its own site; the page names the code without the host.
-const noHelpLinks: Plugin = {
-  name: 'parley:no-help-links',
-  renderChunk: (code) => code.replaceAll('https://svelte.dev/e/', 'svelte:'),
+// Libraries name their own sites in error texts and as a base to parse addresses against. Nobody would fetch them, but the
+// build names no other host at all, so that a check can hold it to that.
+const noOtherHosts: Plugin = {
+  name: 'parley:no-other-hosts',
+  renderChunk: (code) =>
+    code
+      .replaceAll('https://svelte.dev/e/', 'svelte:')
+      .replaceAll('https://paraglidejs.com/errors#', 'paraglide:')
+      .replaceAll('http://dummy.com', 'http://none.invalid'),
 }
 
 // The content policy refuses style attributes in HTML, and these wrappers look the same without theirs.
@@ -39,7 +44,7 @@ export default defineConfig(({ mode }) => ({
     noInlineStyles,
     svelte(),
     waitForTheme,
-    noHelpLinks,
+    noOtherHosts,
   ],
   build: {
     outDir: 'dist/app',

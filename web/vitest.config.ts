@@ -1,5 +1,8 @@
+import { svelte } from '@sveltejs/vite-plugin-svelte'
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
-  test: { include: ['src/**/*.test.ts'], environment: 'node', clearMocks: true },
+  plugins: [svelte()], // runes in .svelte.ts
+  resolve: { conditions: ['browser'] },
+  test: { include: ['src/**/*.test.ts'], environment: 'node', clearMocks: true, restoreMocks: false },
 })

@@ -142,9 +142,9 @@ var words = map[string]text{
 	"total":      {"Total", "Summe"},
 	"no_sale":    {"This is a demonstration: nothing is for sale and nothing is sent. Questions are answered in the chat.", "Dies ist eine Vorführung: Hier wird nichts verkauft und nichts verschickt. Fragen beantwortet der Chat."},
 	"about_head": {"Two people and a kiln", "Zwei Menschen und ein Ofen"},
-	"about_1":    {"Northlight began in 2011 with a wood kiln behind a former dairy. Today we show the work of four potters whom we know by name, and six teas that we can trace to the field.", "Northlight begann 2011 mit einem Holzofen hinter einer alten Molkerei. Heute zeigen wir die Arbeit von vier Töpferinnen und Töpfern, die wir beim Namen kennen, und Tees, die wir bis zum Feld verfolgen können."},
+	"about_1":    {"Northlight began in 2011 with a wood kiln behind a former dairy. Today we show the work of four potters whom we know by name, and three teas that we can trace to the field.", "Northlight begann 2011 mit einem Holzofen hinter einer alten Molkerei. Heute zeigen wir die Arbeit von vier Töpferinnen und Töpfern, die wir beim Namen kennen, und drei Tees, die wir bis zum Feld verfolgen können."},
 	"about_2":    {"Everything leaves our hands in straw and paper. If a piece arrives broken, write to us, and another one is on its way the same day.", "Alles verlässt unsere Hände in Stroh und Papier. Kommt etwas zerbrochen an, schreiben Sie uns, und am selben Tag ist Ersatz unterwegs."},
-	"about_3":    {"This shop sets no cookie and keeps nothing in your browser. Even the cart lives in the address of the page.", "Dieser Laden setzt kein Cookie und legt nichts in Ihrem Browser ab. Selbst der Warenkorb steht nur in der Adresse der Seite."},
+	"about_3":    {"The shop itself sets no cookie and keeps nothing in your browser. Even the cart lives in the address of the page.", "Der Laden selbst setzt kein Cookie und legt nichts in Ihrem Browser ab. Selbst der Warenkorb steht nur in der Adresse der Seite."},
 	"missing":    {"This page does not exist.", "Diese Seite gibt es nicht."},
 	"foot":       {"Northlight is a made-up shop that shows Parley's chat.", "Northlight ist ein erfundener Laden, der den Chat von Parley zeigt."},
 }

@@ -3,14 +3,17 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"strings"
 
+	"github.com/peterbourgon/ff/v3"
 	"github.com/peterbourgon/ff/v3/ffcli"
 
 	"parley/app"
+	"parley/internal/fault"
 )
 
 // adminCommand makes a command that asks the server, or the data directory, for something. Positional arguments may
@@ -30,7 +33,10 @@ func adminCommand[I, O any](name, usage, help string, stdout, stderr io.Writer,
 			var words []string
 			for len(args) > 0 { // flags after a word: the flag package stops at the first word
 				words = append(words, args[0])
-				if err := fs.Parse(args[1:]); err != nil {
+				if err := ff.Parse(fs, args[1:], app.Options()...); err != nil { // reads a --config among them too
+					if errors.Is(err, flag.ErrHelp) {
+						return nil // the flag package has shown it
+					}
 					return usageError(err.Error())
 				}
 				args = fs.Args()
@@ -49,7 +55,7 @@ func adminCommand[I, O any](name, usage, help string, stdout, stderr io.Writer,
 				err = cerr
 			}
 			if err != nil {
-				return err
+				return nameFlag(fs, err)
 			}
 			if *asJSON {
 				return json.NewEncoder(stdout).Encode(out)
@@ -58,6 +64,18 @@ func adminCommand[I, O any](name, usage, help string, stdout, stderr io.Writer,
 			return nil
 		},
 	}
+}
+
+// nameFlag makes an error about an input name the flag that it came from.
+func nameFlag(fs *flag.FlagSet, err error) error {
+	f := fault.Of(err)
+	if f.Field == "origins" && fs.Lookup("origin") != nil {
+		f.Field = "origin"
+	}
+	if fs.Lookup(f.Field) != nil {
+		f.Field = "--" + f.Field
+	}
+	return err
 }
 
 func noWords(args []string) error {

@@ -29,7 +29,7 @@ func benchChat(stdout, stderr io.Writer) *ffcli.Command {
 	fs.IntVar(&o.Agents, "agents", 50, "agents, who share the conversations")
 	fs.IntVar(&o.Seconds, "seconds", 20, "`seconds` measured in each phase")
 	fs.IntVar(&o.Rate, "rate", 3000, "messages a second of the steady phase; 0 leaves only the phase with as many as the server takes")
-	fs.IntVar(&o.InFlight, "in-flight", 256, "unacknowledged messages in that phase")
+	fs.IntVar(&o.InFlight, "in-flight", 64, "unacknowledged messages in that phase")
 	fs.IntVar(&o.Messages, "messages", 0, "messages stored before, for the figures of inbox and conversations (1000000 takes minutes)")
 	fs.IntVar(&o.Reads, "reads", 500, "requests that each of those figures rests upon")
 	fs.StringVar(&o.NoOp, "noop-binary", "", "`path` of parley built with -tags parley_noop_vault, to compare with")
@@ -38,6 +38,7 @@ func benchChat(stdout, stderr io.Writer) *ffcli.Command {
 	fs.StringVar(&o.Database, "database", "", "`URL` of an empty PostgreSQL database; a fresh SQLite file if empty")
 	fs.StringVar(&o.Redis, "redis", "", "`URL` of Redis")
 	fs.StringVar(&o.Dir, "dir", "", "`directory` on the disk to measure; the system's for temporary files if empty")
+	fs.StringVar(&o.Keep, "keep", "", "data `directory` that is kept, so that a further run finds its messages stored")
 	fs.StringVar(&o.Profile, "profile", "", "`file` for a processor profile of the server in the last phase")
 	return &ffcli.Command{
 		Name: "chat", ShortUsage: "parley bench chat [flags]", ShortHelp: "Visitors and agents who talk", FlagSet: fs,
@@ -75,7 +76,6 @@ func benchServe(stdout, stderr io.Writer) *ffcli.Command {
 	profile := fs.String("profile", "", "`file`")
 	return &ffcli.Command{
 		Name: "serve", ShortUsage: "parley bench serve --data DIR", FlagSet: fs,
-		UsageFunc: nil,
 		Exec: func(ctx context.Context, args []string) error {
 			if cfg.Data == "" {
 				return usageError("bench serve needs --data")

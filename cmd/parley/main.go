@@ -9,11 +9,13 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/peterbourgon/ff/v3/ffcli"
 
 	"parley/app"
+	"parley/internal/fault"
 )
 
 // version is set by the linker.
@@ -51,6 +53,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	case err != nil:
 		app.Explain(stderr, err)
+		if f := fault.Of(err); f.Kind == fault.Invalid && strings.HasPrefix(f.Field, "--") {
+			return exitUsage
+		}
 		return exitFailed
 	}
 	return 0
@@ -66,7 +71,7 @@ func commands(stdout, stderr io.Writer) *ffcli.Command {
 		Name: "parley", ShortUsage: "parley COMMAND [flags]",
 		LongHelp: "Every flag is also an environment variable (PARLEY_LISTEN for --listen) and a line of the file named by --config.",
 		FlagSet:  flagSet("parley", stderr),
-		Exec:     func(context.Context, []string) error { return flag.ErrHelp },
+		Exec:     unknownCommand("parley"),
 		Subcommands: []*ffcli.Command{
 			serveCommand(stdout, stderr),
 			group("org", "Organisations", stderr, orgCreate(stdout, stderr)),
@@ -92,7 +97,17 @@ func flagSet(name string, stderr io.Writer) *flag.FlagSet {
 
 func group(name, help string, stderr io.Writer, sub ...*ffcli.Command) *ffcli.Command {
 	return &ffcli.Command{Name: name, ShortUsage: "parley " + name + " COMMAND [flags]", ShortHelp: help, Subcommands: sub,
-		FlagSet: flagSet(name, stderr), Exec: func(context.Context, []string) error { return flag.ErrHelp }}
+		FlagSet: flagSet(name, stderr), Exec: unknownCommand("parley " + name)}
+}
+
+// unknownCommand is what a command that only has others under it does: it shows them, or says which word is none of them.
+func unknownCommand(name string) func(context.Context, []string) error {
+	return func(_ context.Context, args []string) error {
+		if len(args) == 0 {
+			return flag.ErrHelp
+		}
+		return usageError(fmt.Sprintf("unknown command %q; %s --help lists them", name+" "+args[0], name))
+	}
 }
 
 func serveCommand(stdout, stderr io.Writer) *ffcli.Command {

@@ -21,7 +21,7 @@ type Options struct {
 	Agents   int           // each with a socket, in an equal share of the conversations; 50
 	Seconds  int           // length of each phase's measured part; 20
 	Rate     int           // messages a second of the steady phase; 0 leaves that phase out
-	InFlight int           // unacknowledged messages in the phase without a rate; 256
+	InFlight int           // unacknowledged messages in the phase without a rate; 64
 	Messages int           // stored before the server starts, for the figures of lists; 0: none
 	Reads    int           // of each kind that the figures of lists rest upon; 500
 	Rounds   int           // of sealed against no-op; 5
@@ -30,6 +30,7 @@ type Options struct {
 	Database string        // PostgreSQL URL of an empty database; "" = SQLite in a fresh directory
 	Redis    string        // URL; "" = none
 	Dir      string        // where the fresh directories are made; "" = the system's directory for temporary files
+	Keep     string        // data directory that is kept for the next run, with the messages stored before; "" = a fresh one
 	Profile  string        // file for a processor profile of the server in the last phase; "" = none
 	Binary   string        // the program to measure; "" = this one
 	Version  string        // of this program, for the report
@@ -39,7 +40,7 @@ func (o Options) withDefaults() (Options, error) {
 	def(&o.Visitors, 1000)
 	def(&o.Agents, 50)
 	def(&o.Seconds, 20)
-	def(&o.InFlight, 256)
+	def(&o.InFlight, 64)
 	def(&o.Reads, 500)
 	def(&o.Rounds, 5)
 	if o.Binary == "" {
@@ -100,7 +101,14 @@ func (b *run) all(ctx context.Context) (err error) {
 	}
 	b.say("disk: one 4 KiB write and fdatasync takes %s (p50), %s (p99)", ms(r.Disk.P50), ms(r.Disk.P99))
 	data := filepath.Join(b.dir, "data")
-	if err := b.measureStart(ctx, data); err != nil {
+	if b.opt.Keep != "" {
+		data = b.opt.Keep
+	}
+	first := filepath.Join(b.dir, "first")
+	if b.opt.Database != "" {
+		first = data // one database, one set of keys
+	}
+	if err := b.measureStart(ctx, first); err != nil {
 		return err
 	}
 	stage, err := b.prepare(ctx, data)
@@ -176,7 +184,7 @@ func (b *run) measureServer(ctx context.Context, data string, stage *stage) (err
 	if err := b.connectedMemory(ctx, s); err != nil {
 		return err
 	}
-	if b.opt.Messages > 0 {
+	if stage.Stored != nil {
 		if b.report.Lists, err = measureLists(ctx, w, b.opt, b.say); err != nil {
 			return err
 		}

@@ -65,5 +65,6 @@ func (w *world) open(ctx context.Context, id, cookie string) (time.Duration, err
 			return err
 		})
 	}
-	return time.Since(began), g.Wait()
+	err := g.Wait()
+	return time.Since(began), err
 }

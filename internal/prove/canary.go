@@ -27,6 +27,7 @@ type canary struct {
 	erased bool            // of the visitor who is erased
 	public bool            // no secret at all: put where it must be found, which shows that the search looks there
 	addr   netip.Addr      // for the address of a client
+	shown  int             // in how many answers a secret that the server made is shown to whom it is for
 }
 
 // tokenLetters survive whatever is done to a name, an address or a link.
@@ -124,7 +125,7 @@ func encodings(token string) []needle {
 // inner returns the letters of base64 that stand for text alone when shift bytes stand before it.
 func inner(alphabet *base64.Encoding, text string, shift int) []byte {
 	all := alphabet.EncodeToString([]byte(strings.Repeat("x", shift) + text))
-	from := (shift*8 + 5) / 6          // the first letter without a bit of what stands before
+	from := (shift*8 + 5) / 6         // the first letter without a bit of what stands before
 	to := (shift + len(text)) * 8 / 6 // letters that are complete without what stands behind
 	return []byte(all[from:to])
 }

@@ -20,7 +20,9 @@ type Options struct {
 type Report struct{}
 
 // Run proves.
-func Run(ctx context.Context, o Options) (*Report, error) { return &Report{}, errors.New("prove: nothing is proven yet") }
+func Run(ctx context.Context, o Options) (*Report, error) {
+	return &Report{}, errors.New("prove: nothing is proven yet")
+}
 
 // JSON writes the report for programs.
 func (r *Report) JSON(w io.Writer) error { return nil }

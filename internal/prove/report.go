@@ -109,7 +109,9 @@ type findings struct {
 // maxBroken bounds the lines of one promise: a leak that is everywhere needs no hundred of them.
 const maxBroken = 24
 
-func newFindings() *findings { return &findings{held: map[string][]string{}, broken: map[string][]string{}} }
+func newFindings() *findings {
+	return &findings{held: map[string][]string{}, broken: map[string][]string{}}
+}
 
 // holds notes evidence that a promise is kept.
 func (f *findings) holds(id, format string, args ...any) {

@@ -8,7 +8,7 @@ const dist = new URL('../dist', import.meta.url).pathname
 const KB = 1024
 
 // Names of XML vocabularies, which no browser fetches, and placeholders that people see in empty fields.
-const NOT_FETCHED = [/^http:\/\/www\.w3\.org\/(1998|1999|2000)\//, /^https?:\/\/[a-z.]*\bexample\b/]
+const NOT_FETCHED = [/^http:\/\/www\.w3\.org\/(1998|1999|2000)\//, /^https?:\/\/[a-z.]*\b(example|invalid)\b/]
 
 /** What a first visit loads, by kind of page: the file patterns and the most that they may weigh with gzip. */
 const BUDGETS = [

@@ -17,8 +17,8 @@ export class Desk {
   readonly realtime: Realtime
   #open = $state.raw<OpenConversation | null>(null)
   #members = $state.raw<readonly Member[]>([])
-  /** What was written and not sent, by conversation. It lasts as long as the page. */
-  readonly drafts = new Map<string, string>()
+  /** Conversations that were left while something was still to be sent: they go on until it is through. */
+  readonly #leaving = new Map<string, OpenConversation>()
 
   readonly #poll: ReturnType<typeof setInterval>
   #returnTimer: ReturnType<typeof setTimeout> | undefined
@@ -27,6 +27,8 @@ export class Desk {
   constructor(
     readonly api: Api,
     readonly session: Session,
+    /** What was written and not sent, by conversation. */
+    readonly drafts: Map<string, string>,
     private readonly onSession: (session: Session) => void,
   ) {
     this.inbox = new Inbox(
@@ -45,6 +47,7 @@ export class Desk {
       ended: () => void this.#comeBack(),
     })
     this.#poll = setInterval(() => {
+      this.#letGo()
       if (this.realtime.status === 'lost' && navigator.onLine && !document.hidden) {
         void this.inbox.refresh()
         void this.#open?.recover()
@@ -62,20 +65,40 @@ export class Desk {
     return this.session.member
   }
 
+  /** Whether something was written that the server does not have. */
+  get unsent(): boolean {
+    return [this.#open, ...this.#leaving.values()].some((c) => c && c.outbox.length > 0)
+  }
+
   /** Opens a conversation, or none. */
   show(id: string | null): void {
-    if (this.#open?.id === id) return
-    this.#open?.stop()
-    this.#open = id
-      ? new OpenConversation(
-          id,
-          this.api,
-          this.realtime,
-          this.me.id,
-          this.inbox.list.find((c) => c.id === id),
-          (c) => this.inbox.put(c),
-        )
-      : null
+    if ((this.#open?.id ?? null) === id) return
+    if (this.#open) this.#leaving.set(this.#open.id, this.#open)
+    this.#letGo()
+    const left = id ? this.#leaving.get(id) : undefined
+    if (left) this.#leaving.delete(left.id)
+    if (left) this.#open = left
+    else this.#open = id ? this.#begin(id) : null
+  }
+
+  #begin(id: string): OpenConversation {
+    return new OpenConversation(
+      id,
+      this.api,
+      this.realtime,
+      this.me.id,
+      this.inbox.list.find((c) => c.id === id),
+      (c) => this.inbox.put(c),
+    )
+  }
+
+  /** Ends the conversations that were left and have nothing to send any more. */
+  #letGo(): void {
+    for (const [id, conversation] of this.#leaving) {
+      if (conversation.outbox.length > 0) continue
+      conversation.stop()
+      this.#leaving.delete(id)
+    }
   }
 
   async loadMembers(): Promise<void> {
@@ -86,7 +109,14 @@ export class Desk {
     this.#stopped = true
     clearInterval(this.#poll)
     clearTimeout(this.#returnTimer)
-    this.show(null)
+    for (const conversation of [this.#open, ...this.#leaving.values()]) {
+      if (!conversation) continue
+      const unsent = conversation.outbox.map((o) => o.body)
+      const draft = this.drafts.get(conversation.id)
+      if (unsent.length > 0) this.drafts.set(conversation.id, [...unsent, ...(draft ? [draft] : [])].join('\n\n'))
+      conversation.stop()
+    }
+    this.#open = null
     this.inbox.stop()
     this.realtime.stop()
   }

@@ -14,6 +14,10 @@ class SessionStore {
   /** The session ended under the reader's hands: say so at the door. */
   expired = $state(false)
 
+  /** What was written and not sent, by conversation: kept through a sign-in that ran out, never for somebody else. */
+  readonly drafts = new Map<string, string>()
+  #draftsOf = ''
+
   readonly api = new Api({
     locale: () => prefs.locale,
     onSignedOut: () => {
@@ -49,6 +53,9 @@ class SessionStore {
   }
 
   enter(session: Session): void {
+    const owner = `${session.member.id} ${session.organisation.id}`
+    if (this.#draftsOf !== owner) this.drafts.clear()
+    this.#draftsOf = owner
     this.current = session
     this.expired = false
     this.error = null
@@ -62,6 +69,7 @@ class SessionStore {
 
   async signOut(): Promise<void> {
     await this.api.delete('/session')
+    this.drafts.clear()
     this.leave()
   }
 

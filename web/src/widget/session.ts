@@ -162,8 +162,8 @@ export class Session {
   /** Stores name and e-mail. Rejects with ApiError; before the first message they are only kept for it. */
   async saveDetails(details: Details): Promise<void> {
     if (this.#o.store.token) {
-      const body = { name: details.name || null, email: details.email || null }
-      this.visitor = await this.#api.patch<Visitor>('/widget/visitor', body)
+      // An empty text takes back what was said before.
+      this.visitor = await this.#api.patch<Visitor>('/widget/visitor', details)
     }
     this.details = details
     this.#o.onChange()
@@ -275,7 +275,7 @@ export class Session {
       ...(this.page && { page: this.page }),
       ...(Object.keys(visitor).length > 0 && { visitor }),
     }
-    const made = await this.#api.post<Started>(path, first, { idempotencyKey: clientId }).catch((error: unknown) => {
+    const made = await this.#api.post<Started>(path, first).catch((error: unknown) => {
       if (this.#o.store.token && error instanceof ApiError && error.status === 401) this.#fresh('expired', true)
       throw error
     })
