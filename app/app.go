@@ -132,7 +132,7 @@ func (a *App) openStores(ctx context.Context) (err error) {
 	}
 	a.closing(a.keys.Close)
 	a.vault, err = vault.Open(ctx, vault.Options{Store: a.keys, Dir: a.cfg.Keys, LedgerCopy: a.cfg.LedgerHead, Catalog: a.catalog,
-		Node: filepath.Base(a.cfg.Data), Logger: a.log})
+		Node: nodeName(a.cfg.Data), Logger: a.log})
 	if err != nil {
 		return err
 	}
@@ -141,6 +141,28 @@ func (a *App) openStores(ctx context.Context) (err error) {
 		return err
 	}
 	return a.openRedis(ctx)
+}
+
+// nodeName is the same for every run on a data directory, and differs between machines.
+func nodeName(data string) string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	return host + ":" + data
+}
+
+// aloneOrJoined refuses a second node that could not hear the first: their visitors and agents would miss each other.
+func (a *App) aloneOrJoined(ctx context.Context) error {
+	if a.cfg.Redis != "" {
+		return nil
+	}
+	others, err := a.vault.OtherNodes(ctx)
+	if err != nil || len(others) == 0 {
+		return err
+	}
+	return fault.New(fault.Conflict, "app.nodes", "redis_needed", "Another Parley is running on this database: "+strings.Join(others, ", ")+
+		". Several processes need --redis to hear each other. If the other one has just stopped, try again in a few seconds.")
 }
 
 // allowStores binds the declared recipients to the hosts that the operator configured.

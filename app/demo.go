@@ -133,7 +133,7 @@ func (s *server) makeDemo(ctx context.Context, path, origin string) (demoState, 
 	if err := errors.Join(s.account.SetName(op, m.ID, "Ada Lindqvist"), s.account.SetPassword(op, m.ID, st.Password)); err != nil {
 		return st, err
 	}
-	site, err := s.chat.CreateSite(op, chat.Site{Project: project.ID, Name: "Northlight shop", Origins: []string{origin}, Accent: "#0f5e5c"})
+	site, err := s.chat.CreateSite(op, chat.Site{Project: project.ID, Name: "Northlight shop", Origins: []string{origin}, Accent: "#9c4a2f"})
 	if err != nil {
 		return st, err
 	}

@@ -35,7 +35,7 @@ func (s *server) mount() error {
 	}
 	s.edge.Mount(slices.Concat(account.Routes(s.account), s.persons.Routes(), s.chat.Routes(), s.privacy.Routes())...)
 	s.hub, err = realtime.New(realtime.Options{
-		Handlers: s.chat.Handlers(s.account.Authenticate), Redis: s.redis, Logger: s.log, Version: s.cfg.Version,
+		Handlers: s.chat.Handlers(s.account.Identify), Redis: s.redis, Logger: s.log, Version: s.cfg.Version,
 		AllowOrigin: api.SameOrigin, ClientAddr: api.ClientAddr,
 		Limits: realtime.Limits{ConnectRate: float64(s.cfg.ConnectsPerSecond), ConnectBurst: 10 * s.cfg.ConnectsPerSecond,
 			CommandRate: float64(s.cfg.SocketCommands), CommandBurst: 2 * s.cfg.SocketCommands},

@@ -69,6 +69,9 @@ type server struct {
 
 func (a *App) serve(ctx context.Context, l net.Listener, started time.Time, stdout io.Writer) error {
 	s := &server{App: a}
+	if err := a.aloneOrJoined(ctx); err != nil {
+		return err
+	}
 	if err := s.mount(); err != nil {
 		return err
 	}

@@ -74,7 +74,7 @@ func (s *Service) memberRoutes() []api.Route {
 	listSites := manager("GET", "/sites", "list-sites", "Sites and their snippets")
 	listSites.Access = api.Member
 	createSite := manager("POST", "/sites", "create-site", "Add a site")
-	createSite.Status = http.StatusCreated
+	createSite.Status, createSite.Once = http.StatusCreated, true
 	send := member("POST", "/conversations/{id}/messages", "send-message", "Send a message")
 	send.Status = http.StatusCreated
 	return []api.Route{

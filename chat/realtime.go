@@ -18,21 +18,21 @@ import (
 // channelsAtConnect bounds how many of a visitor's conversations are subscribed at once; older ones are asked for by name.
 const channelsAtConnect = 20
 
-// Handlers are the socket's rules. members authenticates a console by its cookie.
-func (s *Service) Handlers(members func(*http.Request) (actor.Actor, error)) realtime.Handlers {
+// Handlers are the socket's rules. members authenticates a console by its cookie and says when that sign-in ends at the latest.
+func (s *Service) Handlers(members func(*http.Request) (actor.Actor, time.Time, error)) realtime.Handlers {
 	return realtime.Handlers{
 		Connect: func(ctx context.Context, r *http.Request, token string, _ []byte) (realtime.ConnectReply, error) {
 			if token != "" {
 				return s.connectVisitor(ctx, token)
 			}
-			a, err := members(r)
+			a, end, err := members(r)
 			if err != nil {
 				return realtime.ConnectReply{}, err
 			}
 			if a.Org == "" {
 				return realtime.ConnectReply{}, fault.New(fault.Unauthenticated, "chat.Connect", "signed_out", "Sign in first.")
 			}
-			return realtime.ConnectReply{Actor: a, Channels: []string{orgChannel(a.Org), memberChannel(a.ID)}}, nil
+			return realtime.ConnectReply{Actor: a, Channels: []string{orgChannel(a.Org), memberChannel(a.ID)}, ExpiresAt: end}, nil
 		},
 		Subscribe: s.subscribe,
 		RPC:       s.call,

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"parley/internal/actor"
+	"parley/internal/api"
 	"parley/internal/db"
 	"parley/internal/fault"
 )
@@ -89,31 +90,42 @@ func checkSite(st *Site) error {
 	return nil
 }
 
-// CreateSite adds a site to a project of the actor's organisation. An empty project means the organisation's first.
+// CreateSite adds a site to a project of the actor's organisation. An empty project means the organisation's first. With an
+// Idempotency-Key in ctx a second call returns what the first one made.
 func (s *Service) CreateSite(ctx context.Context, st Site) (Site, error) {
 	const op = "chat.CreateSite"
 	st.Org, st.ID = actor.From(ctx).Org, db.NewID()
 	if err := checkSite(&st); err != nil {
 		return Site{}, err
 	}
-	err := s.db.Do(ctx, op, func(tx *db.Tx) error {
-		st.CreatedAt = tx.Now()
-		if st.Project == "" {
-			err := tx.QueryRow(`SELECT id FROM account_project WHERE org = $1 ORDER BY created_at, id LIMIT 1`, st.Org).Scan(&st.Project)
-			if errors.Is(err, sql.ErrNoRows) {
-				return fault.Bad(op, "project", "project_missing", "Create a project first.")
-			}
-			if err != nil {
-				return err
-			}
+	var made string
+	var again bool
+	err := s.db.Do(ctx, op, func(tx *db.Tx) (err error) {
+		made, again, err = api.Once(ctx, tx, "create-site", st.ID, func() error { return insertSite(tx, &st) })
+		return err
+	})
+	if err == nil && again {
+		return s.Site(ctx, made)
+	}
+	return st, err
+}
+
+func insertSite(tx *db.Tx, st *Site) error {
+	st.CreatedAt = tx.Now()
+	if st.Project == "" {
+		err := tx.QueryRow(`SELECT id FROM account_project WHERE org = $1 ORDER BY created_at, id LIMIT 1`, st.Org).Scan(&st.Project)
+		if errors.Is(err, sql.ErrNoRows) {
+			return fault.Bad("chat.CreateSite", "project", "project_missing", "Create a project first.")
 		}
-		if _, err := tx.Exec(`INSERT INTO chat_site (org, id, project, name, accent, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
-			st.Org, st.ID, st.Project, st.Name, st.Accent, db.Micros(st.CreatedAt)); err != nil {
+		if err != nil {
 			return err
 		}
-		return putOrigins(tx, st)
-	})
-	return st, err
+	}
+	if _, err := tx.Exec(`INSERT INTO chat_site (org, id, project, name, accent, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+		st.Org, st.ID, st.Project, st.Name, st.Accent, db.Micros(st.CreatedAt)); err != nil {
+		return err
+	}
+	return putOrigins(tx, *st)
 }
 
 // UpdateSite changes name, accent and origins.
