@@ -9,6 +9,7 @@ package account
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 
@@ -406,9 +407,7 @@ func (s *Service) DisplayNames(ctx context.Context, org string, ids []string) (m
 		return nil, err
 	}
 	s.names.put(org, names, s.now())
-	for id, name := range names {
-		out[id] = name
-	}
+	maps.Copy(out, names)
 	return out, nil
 }
 

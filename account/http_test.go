@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -177,9 +178,7 @@ func TestFirstRunFromElsewhereNeedsTheCode(t *testing.T) {
 		}
 		with := func(code string) fields {
 			out := fields{"code": code}
-			for k, v := range first {
-				out[k] = v
-			}
+			maps.Copy(out, first)
 			return out
 		}
 		s.want(403, "setup_code_needed", s.call("POST", "/setup", first, far...))

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -82,8 +83,8 @@ func blocklist(words []string) []string {
 
 func without(password string, words []string) string {
 	rest := strings.ToLower(password)
-	for i := len(words) - 1; i >= 0; i-- { // whole values before their parts
-		rest = strings.ReplaceAll(rest, words[i], "")
+	for _, word := range slices.Backward(words) { // whole values before their parts
+		rest = strings.ReplaceAll(rest, word, "")
 	}
 	return rest
 }

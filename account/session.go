@@ -144,20 +144,21 @@ func wellFormed(s string) bool {
 
 // sessionCookie makes the cookie for the address under which the client came. It has no Max-Age: it ends with the browser, and
 // the server's own limits hold in any case (promise D2). Plain HTTP is refused except on loopback.
-func sessionCookie(ctx context.Context, token string) (http.Cookie, error) {
+func sessionCookie(ctx context.Context, token string) (c http.Cookie, err error) {
 	base := api.PublicURLOf(ctx)
 	if strings.HasPrefix(base, "https://") {
 		return cookie(CookieSecure, token, true), nil
 	}
 	u, err := url.Parse(base)
 	if err != nil || !loopbackName(u.Hostname()) {
-		return http.Cookie{}, fault.New(fault.Forbidden, "account.cookie", "https_needed",
+		return c, fault.New(fault.Forbidden, "account.cookie", "https_needed",
 			"Signing in needs https. Behind a proxy, tell the server its public address or which proxy to trust.")
 	}
 	return cookie(CookieLoopback, token, false), nil
 }
 
 func cookie(name, token string, secure bool) http.Cookie {
+	//nolint:gosec // without Secure only by plain HTTP on loopback, where sessionCookie says so
 	return http.Cookie{Name: name, Value: token, Path: "/", Secure: secure, HttpOnly: true, SameSite: http.SameSiteLaxMode}
 }
 

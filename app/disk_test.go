@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"parley/app"
 	"parley/internal/parleytest"
 )
 
@@ -407,6 +408,70 @@ func TestFullDisk(t *testing.T) {
 			if strings.Contains(line, `"level":"ERROR"`) {
 				t.Errorf("log: %s", line)
 			}
+		}
+	})
+}
+
+// The key store may fill up by itself: who has a key writes on, nobody new gets one, nothing is erased by half.
+func TestFullKeyStore(t *testing.T) {
+	withDisk(t, func(t *testing.T, d *disk) {
+		keys := filepath.Join(d.dir, "keys")
+		c := newCrew(t, parleytest.Options{Config: func(cfg *app.Config) { cfg.Keys = keys }})
+		db := filepath.Join(c.s.Data, "parley.db")
+		begin := func(i int) parleytest.Response {
+			return c.other.Do(t, "POST", "/api/v1/widget/sites/"+c.tenant.Site+"/conversations", map[string]string{"client_id": fmt.Sprintf("new-%d", i), "body": "Hello"}, nil)
+		}
+		d.fill()
+		n, before := 0, ""
+		for ; n < 5000; n++ {
+			before = rows(t, db, dataTables...)
+			if begin(n).Status != 201 {
+				break
+			}
+		}
+		begin(n).WantCode(t, 507, "full")
+		stranger := &parleytest.Client{HTTP: c.other.HTTP, URL: c.s.URL}
+		stranger.Do(t, "POST", "/api/v1/widget/sites/"+c.tenant.Site+"/conversations", map[string]string{"client_id": "stranger", "body": "Hello"}, nil).WantCode(t, 507, "full")
+		c.tenant.Client.Do(t, "POST", "/api/v1/members", map[string]string{"email": "new@acme.example", "role": "agent"}, nil).WantCode(t, 507, "full")
+		c.erase(t).WantCode(t, 507, "full")
+		if after := rows(t, db, dataTables...); after != before {
+			t.Errorf("half-written:\n%s\n%s", before, after)
+		}
+		c.send(t, "goes-on").Want(t, 201)
+		stranger.Do(t, "POST", "/api/v1/session", map[string]string{"email": c.tenant.Email, "password": parleytest.Password}, nil).Want(t, 200)
+		c.reads(t, c.early)
+		d.free()
+		begin(n).Want(t, 201)
+		c.erase(t).Want(t, 200)
+		c.other.Do(t, "GET", "/api/v1/widget/conversations", nil, nil).Want(t, 401)
+		c.s.Restart(t)
+		c.visitor.URL = c.s.URL
+		c.history(t, c.visitor, "/widget")
+	})
+}
+
+// A server that is started on a full disk reads, and keeps record of who reads.
+func TestStartOnFullDisk(t *testing.T) {
+	withDisk(t, func(t *testing.T, d *disk) {
+		c := newCrew(t, parleytest.Options{Data: filepath.Join(d.dir, "data")})
+		d.fill()
+		c.sendUntilFull(t)
+		c.s.Restart(t)
+		for _, client := range []*parleytest.Client{c.early, c.visitor, c.tenant.Client} {
+			client.URL = c.s.URL
+		}
+		c.sendUntilFull(t)
+		c.reads(t, c.early)
+		early := c.id(t, c.early)
+		d.free()
+		c.s.Restart(t)
+		for _, client := range []*parleytest.Client{c.early, c.visitor, c.tenant.Client} {
+			client.URL = c.s.URL
+		}
+		c.send(t, "space-again").Want(t, 201)
+		c.history(t, c.visitor, "/widget")
+		if log := c.audited(t); !strings.Contains(log, "chat.conversation.read "+early+" "+c.talk.Conversation.ID) {
+			t.Errorf("the audit entries of the full disk are not in the table:\n%s", log)
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -20,12 +21,7 @@ type Field struct {
 
 // Allows reports whether the field may be read for the purpose.
 func (f Field) Allows(p Purpose) bool {
-	for _, have := range f.Purposes {
-		if have == p {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(f.Purposes, p)
 }
 
 // Catalog is a validated set of datasets.

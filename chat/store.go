@@ -3,6 +3,7 @@ package chat
 import (
 	"database/sql"
 	"errors"
+	"strings"
 	"time"
 
 	"parley/internal/db"
@@ -164,35 +165,36 @@ func unreadBy(mark string, other AuthorKind) string {
 }
 
 func listConversations(tx *db.Tx, org string, f Filter) ([]Conversation, error) {
-	q := `SELECT ` + conversationColumns + `, ` + unreadBy("agent_read_seq", ByVisitor) + ` FROM chat_conversation c WHERE c.org = $1`
+	var q strings.Builder
+	q.WriteString(`SELECT ` + conversationColumns + `, ` + unreadBy("agent_read_seq", ByVisitor) + ` FROM chat_conversation c WHERE c.org = $1`)
 	args := []any{org}
 	arg := func(v any) string { args = append(args, v); return "$" + itoa(len(args)) }
 	if f.State != "" {
-		q += ` AND c.state = ` + arg(f.State)
+		q.WriteString(` AND c.state = ` + arg(f.State))
 	}
 	switch f.Assignee {
 	case "":
 	case "none":
-		q += ` AND c.assignee IS NULL`
+		q.WriteString(` AND c.assignee IS NULL`)
 	default:
-		q += ` AND c.assignee = ` + arg(f.Assignee)
+		q.WriteString(` AND c.assignee = ` + arg(f.Assignee))
 	}
 	if len(f.IDs) > 0 {
-		q += ` AND c.id IN (`
+		q.WriteString(` AND c.id IN (`)
 		for i, id := range f.IDs {
 			if i > 0 {
-				q += `, `
+				q.WriteString(`, `)
 			}
-			q += arg(id)
+			q.WriteString(arg(id))
 		}
-		q += `)`
+		q.WriteString(`)`)
 	}
 	if !f.Before.IsZero() {
 		at := arg(db.Micros(f.Before))
-		q += ` AND (c.last_message_at, c.id) < (` + at + `, ` + arg(f.BeforeID) + `)`
+		q.WriteString(` AND (c.last_message_at, c.id) < (` + at + `, ` + arg(f.BeforeID) + `)`)
 	}
-	q += ` ORDER BY c.last_message_at DESC, c.id DESC LIMIT ` + arg(f.Limit)
-	out, err := collectConversations(tx, q, args...)
+	q.WriteString(` ORDER BY c.last_message_at DESC, c.id DESC LIMIT ` + arg(f.Limit))
+	out, err := collectConversations(tx, q.String(), args...)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 
 	"parley/catalog"
 )
@@ -56,7 +57,7 @@ func (s Sealed) Bytes() []byte {
 		return nil
 	}
 	b := (*s.v).b
-	return b[:len(b):len(b)]
+	return slices.Clip(b)
 }
 
 // Zero reports whether there is no value.

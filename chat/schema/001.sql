@@ -83,5 +83,5 @@ CREATE TABLE chat_message (
 	body         BLOB NOT NULL,
 	PRIMARY KEY (org, conversation, seq),
 	FOREIGN KEY (org, conversation) REFERENCES chat_conversation (org, id)
-);
+) WITHOUT ROWID;
 CREATE UNIQUE INDEX chat_message_client ON chat_message (org, conversation, client_id);

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -52,7 +53,7 @@ func (a *API) render() {
 	t, err := template.ParseFS(pageFiles, "page.html")
 	if err == nil {
 		var b bytes.Buffer
-		if err = t.Execute(&b, a.view(doc, template.CSS(css))); err == nil {
+		if err = t.Execute(&b, a.view(doc, template.CSS(css))); err == nil { //nolint:gosec // the style sheet is embedded
 			a.page = b.Bytes()
 		}
 	}
@@ -167,10 +168,8 @@ func resolve(reg huma.Registry, s *huma.Schema) *huma.Schema {
 // fields lists a schema's properties, nested ones below their parent. A type inside itself is named only.
 func fields(reg huma.Registry, s *huma.Schema, depth int, seen []string) []fieldView {
 	if s != nil && s.Ref != "" {
-		for _, have := range seen {
-			if have == s.Ref {
-				return nil
-			}
+		if slices.Contains(seen, s.Ref) {
+			return nil
 		}
 		seen = append(seen, s.Ref)
 	}

@@ -131,7 +131,7 @@ func (a *API) recover(next http.Handler) http.Handler {
 			if p == nil {
 				return
 			}
-			if p == http.ErrAbortHandler || r.Context().Err() != nil {
+			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) || r.Context().Err() != nil {
 				panic(http.ErrAbortHandler)
 			}
 			a.log.LogAttrs(r.Context(), slog.LevelError, "panic", slog.String("request", RequestID(r.Context())),

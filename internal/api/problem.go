@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"net/http"
 	"strconv"
@@ -101,8 +102,7 @@ func Problem(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 func (a *API) document(ctx context.Context, err error) *Document {
-	var ready *Document
-	if errors.As(err, &ready) {
+	if ready, ok := errors.AsType[*Document](err); ok {
 		return a.finish(ctx, ready)
 	}
 	f := fault.Of(err)
@@ -132,9 +132,7 @@ func (a *API) finish(ctx context.Context, d *Document) *Document {
 
 func (a *API) write(w http.ResponseWriter, r *http.Request, d *Document) {
 	d = a.finish(r.Context(), d)
-	for k, v := range d.GetHeaders() {
-		w.Header()[k] = v
-	}
+	maps.Copy(w.Header(), d.GetHeaders())
 	w.Header().Set("Content-Type", problemType)
 	w.Header().Del("Content-Length")
 	w.WriteHeader(d.Status)
@@ -147,7 +145,7 @@ func (a *API) write(w http.ResponseWriter, r *http.Request, d *Document) {
 }
 
 func (a *API) logFault(ctx context.Context, f *fault.Error) {
-	level := slog.LevelDebug
+	var level slog.Level
 	switch f.Kind {
 	case fault.Internal:
 		level = slog.LevelError
@@ -168,7 +166,7 @@ func Cause(err error) string {
 	var out []string
 	for depth := 0; err != nil && depth < 8; depth++ {
 		s := strings.TrimPrefix(fmt.Sprintf("%T", err), "*")
-		if err == context.Canceled || err == context.DeadlineExceeded {
+		if err == context.Canceled || err == context.DeadlineExceeded { //nolint:errorlint // this link alone: a wrapper's text may hold values
 			s = err.Error()
 		}
 		if c, ok := err.(interface{ SQLState() string }); ok {
@@ -177,7 +175,7 @@ func Cause(err error) string {
 		if c, ok := err.(interface{ Code() int }); ok {
 			s += " " + strconv.Itoa(c.Code())
 		}
-		if f, ok := err.(*fault.Error); ok {
+		if f, ok := err.(*fault.Error); ok { //nolint:errorlint // this link alone: the loop comes to the others
 			s += " " + f.Op + " " + f.Code
 		}
 		if s != "fmt.wrapError" {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -134,8 +135,7 @@ const maxHops = 32
 // that is not a trusted proxy. What cannot be read ends the walk at the last address that could.
 func forwardedFor(headers []string, peer netip.Addr, trusted func(netip.Addr) bool) netip.Addr {
 	addr, hops := peer, 0
-	for h := len(headers) - 1; h >= 0; h-- {
-		rest := headers[h]
+	for _, rest := range slices.Backward(headers) {
 		for rest != "" {
 			item := rest
 			if i := strings.LastIndexByte(rest, ','); i >= 0 {

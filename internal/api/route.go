@@ -213,7 +213,7 @@ func schemaName(t reflect.Type, hint string) string {
 	if p := t.PkgPath(); p != "" && path.Base(p) != "api" {
 		name = p + "." + name
 	}
-	out := ""
+	var out strings.Builder
 	for _, part := range strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune("[]*, ", r) }) {
 		pkg, base := "", part
 		if i := strings.LastIndex(part, "."); i >= 0 {
@@ -225,9 +225,9 @@ func schemaName(t reflect.Type, hint string) string {
 		if strings.HasPrefix(pkg, "v") && len(pkg) == 2 {
 			pkg = "huma"
 		}
-		out += capital(pkg) + capital(base)
+		out.WriteString(capital(pkg) + capital(base))
 	}
-	return out
+	return out.String()
 }
 
 func capital(s string) string {

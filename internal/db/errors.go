@@ -29,8 +29,7 @@ func (e *engineError) Unwrap() error { return e.cause }
 
 // IsUnique reports whether err is a violation of a unique or primary key, on either engine.
 func IsUnique(err error) bool {
-	var se *sqlite.Error
-	if errors.As(err, &se) {
+	if se, ok := errors.AsType[*sqlite.Error](err); ok {
 		return se.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || se.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY
 	}
 	var pe *pgconn.PgError
@@ -51,12 +50,10 @@ func classify(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return ended("db", err)
 	}
-	var se *sqlite.Error
-	if errors.As(err, &se) {
+	if se, ok := errors.AsType[*sqlite.Error](err); ok {
 		return classifySQLite(se)
 	}
-	var pe *pgconn.PgError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return classifyPostgres(pe)
 	}
 	if lostConnection(err) {

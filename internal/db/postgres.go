@@ -80,8 +80,7 @@ func durable(ctx context.Context, c *pgx.Conn) error {
 
 // connectError says what an operator has to know about a failed first connection: pgx names user, host and reason, never the password.
 func connectError(err error) error {
-	var ce *pgconn.ConnectError
-	if errors.As(err, &ce) {
+	if ce, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return &fault.Error{Kind: fault.Unavailable, Op: "db.Open", Code: "database_away", Text: ce.Error(), RetryAfter: time.Second}
 	}
 	return classify(err)
@@ -180,8 +179,7 @@ func (p *postgresDB) once(ctx context.Context, fn func(*Tx) error, since time.Ti
 // retriable reports whether the closure may succeed when it runs again: a serialisation failure or deadlock, a plan that a
 // migration made stale, or a connection that broke.
 func retriable(err error) bool {
-	var pe *pgconn.PgError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch pe.Code {
 		case "40001", "40P01", "26000":
 			return true

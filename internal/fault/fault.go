@@ -60,8 +60,7 @@ func Wrap(kind Kind, op string, cause error) error {
 	if cause == nil {
 		return nil
 	}
-	var have *Error
-	if errors.As(cause, &have) {
+	if _, ok := errors.AsType[*Error](cause); ok {
 		return fmt.Errorf("%s: %w", op, cause)
 	}
 	return &Error{Kind: kind, Op: op, Code: kind.String(), Cause: cause}
@@ -98,8 +97,7 @@ func Of(err error) *Error {
 	if err == nil {
 		return nil
 	}
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
 	return &Error{Kind: Internal, Code: Internal.String(), Cause: err}

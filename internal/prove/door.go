@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -176,13 +177,12 @@ func (r *run) failures(ctx context.Context) error {
 	if err := r.guess(ctx, thief, lockout); err != nil {
 		return err
 	}
-	neighbour := *thief // the same network, another address of it
+	neighbour := r.browser("a neighbour in the network of somebody who guesses")
 	b := thief.from.addr.As16()
 	b[15] ^= 0x55
-	beside := r.browser("a neighbour in the network of somebody who guesses")
-	neighbour.from = beside.from
-	copyAddr(beside.from, b)
-	a, err := r.guessOnce(ctx, &neighbour)
+	neighbour.from.addr = netip.AddrFrom16(b)
+	neighbour.from.token = neighbour.from.addr.String()
+	a, err := r.guessOnce(ctx, neighbour)
 	if err != nil {
 		return err
 	}

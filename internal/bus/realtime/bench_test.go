@@ -130,8 +130,11 @@ func rawDial(url, token string) (net.Conn, *bufio.Reader, error) {
 	}
 	r := bufio.NewReaderSize(conn, 512)
 	res, err := http.ReadResponse(r, nil)
-	if err != nil || res.StatusCode != http.StatusSwitchingProtocols {
-		return nil, nil, fmt.Errorf("handshake: %v", err)
+	if err != nil {
+		return nil, nil, fmt.Errorf("handshake: %w", err)
+	}
+	if res.StatusCode != http.StatusSwitchingProtocols {
+		return nil, nil, fmt.Errorf("handshake: %s", res.Status)
 	}
 	var line []byte
 	for !bytes.Contains(line, []byte(`"pong":true}}`)) {
@@ -203,7 +206,7 @@ func beFarEnd(job string) error {
 		}
 		go countPubs(r, &got)
 	}
-	fmt.Println("ready")
+	fmt.Fprintln(os.Stdout, "ready")
 	var want int64
 	if _, err := fmt.Scan(&want); err != nil {
 		return err
@@ -211,7 +214,7 @@ func beFarEnd(job string) error {
 	for late := time.Now().Add(patience); got.Load() < want && time.Now().Before(late); {
 		time.Sleep(time.Millisecond)
 	}
-	fmt.Println(got.Load())
+	fmt.Fprintln(os.Stdout, got.Load())
 	return nil
 }
 
@@ -250,8 +253,8 @@ func rss(b *testing.B) float64 {
 	}
 	var kb float64
 	for line := range strings.Lines(string(status)) {
-		if strings.HasPrefix(line, "VmRSS:") {
-			_, err = fmt.Sscan(strings.TrimPrefix(line, "VmRSS:"), &kb)
+		if after, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			_, err = fmt.Sscan(after, &kb)
 		}
 	}
 	if err != nil || kb == 0 {

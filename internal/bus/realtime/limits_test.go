@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -195,9 +196,7 @@ func handshake(t *testing.T, s *server, header http.Header) (*http.Response, pro
 	if err != nil {
 		t.Fatal(err)
 	}
-	for k, v := range header {
-		r.Header[k] = v
-	}
+	maps.Copy(r.Header, header)
 	res, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)
