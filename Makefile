@@ -84,11 +84,11 @@ verify: ## check that what is generated is up to date
 
 bench: build ## measure; prints JSON (docs/performance.md says how to read it)
 	CGO_ENABLED=0 $(GO) build -trimpath -tags $(NOOP) -ldflags '$(LDFLAGS)' -o bin/parley-noop-vault ./cmd/parley
-	bin/parley bench chat --json
+	bin/parley bench chat --json --messages 1000000 --noop-binary bin/parley-noop-vault
 
 soak: build ## the long tests: 50 rounds of kill -9 under load
 	$(GO) build -o bin/withpostgres ./tools/withpostgres
-	PARLEY_SOAK=1 bin/withpostgres $(GO) test -count=1 -timeout 90m -v -run Soak ./...
+	PARLEY_KILL_ROUNDS=50 bin/withpostgres $(GO) test -count=1 -timeout 90m -v -run TestKill ./cmd/parley
 
 clean: ## remove what was built
 	rm -rf bin web/node_modules web/src/paraglide

@@ -394,7 +394,7 @@ func TestUnknownAddressesAnswerLikeWrongPasswords(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return (after.TotalAlloc - before.TotalAlloc) >> 20 / 40, uint64(w.db.Stats().UseCases - stats.UseCases), string(b)
+		return (after.TotalAlloc - before.TotalAlloc) >> 20 / 40, w.db.Stats().UseCases - stats.UseCases, string(b)
 	}
 	for _, email := range []string{"ada@example.com", "nobody@example.com", "invited@example.com", "no address at all"} {
 		hashed, writes, body := work(email)

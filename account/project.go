@@ -3,7 +3,9 @@ package account
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"encoding/hex"
+	"errors"
 	"math/big"
 
 	"parley/internal/actor"
@@ -69,6 +71,20 @@ func (s *Service) CreateProject(ctx context.Context, org, name string) (Project,
 		return fault.New(fault.Conflict, op, "conflict", "No free API key was found. Try again.")
 	})
 	return p, err
+}
+
+// DefaultProject returns the organisation's oldest project, and makes one for who has none yet: a newcomer adds a site without
+// having heard of projects.
+func (s *Service) DefaultProject(ctx context.Context, org string) (id string, err error) {
+	const op = "account.DefaultProject"
+	err = s.db.Read(ctx, op, func(tx *db.Tx) error {
+		return tx.QueryRow(`SELECT id FROM account_project WHERE org = $1 ORDER BY created_at, id LIMIT 1`, org).Scan(&id)
+	})
+	if !errors.Is(err, sql.ErrNoRows) {
+		return id, err
+	}
+	p, err := s.CreateProject(ctx, org, "Website")
+	return p.ID, err
 }
 
 // Project finds an API key, without its secret. NotFound (project_unknown) when there is none.

@@ -169,7 +169,7 @@ func endCookie(ctx context.Context) string {
 	if secure {
 		name = CookieSecure
 	}
-	c := cookie(name, "", secure)
+	c := cookie(name, "", secure) //nolint:gosec // with the attributes that it was set with, or browsers keep it
 	c.MaxAge = -1
 	return c.String()
 }

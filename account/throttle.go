@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"parley/catalog"
+	"parley/internal/api"
 	"parley/internal/fault"
 )
 
@@ -92,16 +93,8 @@ func (t *throttle) hash(addr netip.Addr, now time.Time) (out [16]byte) {
 		t.born = now
 		clear(t.seen)
 	}
-	bits := 32
-	if addr = addr.Unmap(); addr.Is6() {
-		bits = 64
-	}
-	p, err := addr.WithZone("").Prefix(bits)
-	if err != nil { // only for bits out of range
-		return out
-	}
 	mac := hmac.New(sha256.New, t.key[:])
-	mac.Write(p.Addr().AsSlice())
+	mac.Write(api.Subscriber(addr).AsSlice())
 	copy(out[:], mac.Sum(nil))
 	return out
 }

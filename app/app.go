@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -18,7 +19,6 @@ import (
 	"parley/catalog"
 	"parley/chat"
 	"parley/egress"
-	"parley/internal/api"
 	"parley/internal/bus"
 	"parley/internal/db"
 	"parley/internal/fault"
@@ -79,10 +79,13 @@ func open(ctx context.Context, cfg Config, stderr io.Writer) (a *App, err error)
 	if err := a.openStores(ctx); err != nil {
 		return a, err
 	}
-	if err := a.openServices(ctx); err != nil {
+	if err := a.openServices(); err != nil {
 		return a, err
 	}
 	if _, err = a.privacy.Replay(ctx); err != nil {
+		return a, err
+	}
+	if _, err = a.account.ReplayErased(ctx); err != nil {
 		return a, err
 	}
 	_, err = a.account.ReplayAudit(ctx) // what was recorded while the disk was full
@@ -94,28 +97,15 @@ func (a *App) closing(f func() error) { a.closers = append(a.closers, f) }
 // Close ends everything that Open began, the last first.
 func (a *App) Close() error {
 	var errs []error
-	for i := len(a.closers) - 1; i >= 0; i-- {
-		errs = append(errs, a.closers[i]())
+	for _, end := range slices.Backward(a.closers) {
+		errs = append(errs, end())
 	}
 	a.closers = nil
 	return errors.Join(errs...)
 }
 
-func newLogger(w io.Writer, cfg Config, c *catalog.Catalog) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(cfg.LogLevel)); err != nil {
-		level = slog.LevelInfo
-	}
-	opts := &slog.HandlerOptions{Level: level}
-	var h slog.Handler = slog.NewTextHandler(w, opts)
-	if cfg.LogFormat == "json" {
-		h = slog.NewJSONHandler(w, opts)
-	}
-	return slog.New(api.AllowKeys(h, c.LogKey))
-}
-
 func (a *App) openStores(ctx context.Context) (err error) {
-	if err := a.allowStores(); err != nil {
+	if err := AllowStores(a.gate, a.cfg); err != nil {
 		return err
 	}
 	dial := a.gate.Dialer("postgres")
@@ -126,13 +116,16 @@ func (a *App) openStores(ctx context.Context) (err error) {
 		return err
 	}
 	a.closing(a.data.Close)
+	if err := a.keysBelong(ctx); err != nil {
+		return err
+	}
 	keysURL, schema := a.cfg.keyStoreURL()
 	if a.keys, err = db.Open(ctx, db.Config{URL: keysURL, Schema: schema, Dial: dial, SecureDelete: true, SyncOff: a.cfg.SyncOff}); err != nil {
 		return err
 	}
 	a.closing(a.keys.Close)
 	a.vault, err = vault.Open(ctx, vault.Options{Store: a.keys, Dir: a.cfg.Keys, LedgerCopy: a.cfg.LedgerHead, Catalog: a.catalog,
-		Node: nodeName(a.cfg.Data), Logger: a.log})
+		Node: nodeName(a.cfg.Data, a.cfg.Redis != ""), Logger: a.log, BackupLife: a.cfg.KeyBackupLife})
 	if err != nil {
 		return err
 	}
@@ -143,21 +136,27 @@ func (a *App) openStores(ctx context.Context) (err error) {
 	return a.openRedis(ctx)
 }
 
+// alone marks the name of a node that hears no other.
+const alone = " (without Redis)"
+
 // nodeName is the same for every run on a data directory, and differs between machines.
-func nodeName(data string) string {
+func nodeName(data string, joined bool) string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "localhost"
+	}
+	if !joined {
+		data += alone
 	}
 	return host + ":" + data
 }
 
 // aloneOrJoined refuses a second node that could not hear the first: their visitors and agents would miss each other.
 func (a *App) aloneOrJoined(ctx context.Context) error {
-	if a.cfg.Redis != "" {
-		return nil
-	}
 	others, err := a.vault.OtherNodes(ctx)
+	if a.cfg.Redis != "" {
+		others = slices.DeleteFunc(others, func(name string) bool { return !strings.HasSuffix(name, alone) })
+	}
 	if err != nil || len(others) == 0 {
 		return err
 	}
@@ -165,10 +164,10 @@ func (a *App) aloneOrJoined(ctx context.Context) error {
 		". Several processes need --redis to hear each other. If the other one has just stopped, try again in a few seconds.")
 }
 
-// allowStores binds the declared recipients to the hosts that the operator configured.
-func (a *App) allowStores() error {
+// AllowStores binds the declared recipients to the hosts that the operator configured.
+func AllowStores(gate *egress.Gate, cfg Config) error {
 	flags := map[string]string{"postgres": "database", "redis": "redis"}
-	for id, raw := range map[string]string{"postgres": a.cfg.Database, "redis": a.cfg.Redis} {
+	for id, raw := range map[string]string{"postgres": cfg.Database, "redis": cfg.Redis} {
 		if raw == "" || strings.HasPrefix(raw, "sqlite:") {
 			continue
 		}
@@ -187,7 +186,7 @@ func (a *App) allowStores() error {
 			}
 			host = "unix:" + filepath.Join(u.Query().Get("host"), ".s.PGSQL."+port)
 		}
-		if err := a.gate.Allow(id, host); err != nil {
+		if err := gate.Allow(id, host); err != nil {
 			return bad(flags[id], fault.Of(err).Code, fault.Of(err).Text)
 		}
 	}
@@ -207,6 +206,7 @@ func (a *App) openRedis(ctx context.Context) error {
 	if tlsConfig != nil {
 		opt.Dialer = overTLS(dial, tlsConfig)
 	}
+	redis.SetLogger(redisLog{a.log}) // the client's only way to be told
 	a.redis = redis.NewClient(opt)
 	a.closing(a.redis.Close)
 	if err := a.redis.Ping(ctx).Err(); err != nil {
@@ -215,7 +215,7 @@ func (a *App) openRedis(ctx context.Context) error {
 	return nil
 }
 
-func (a *App) openServices(ctx context.Context) (err error) {
+func (a *App) openServices() (err error) {
 	if a.bus, err = bus.New(bus.Options{DB: a.data, Redis: a.redis, Logger: a.log}); err != nil {
 		return err
 	}
@@ -224,7 +224,7 @@ func (a *App) openServices(ctx context.Context) (err error) {
 		return err
 	}
 	a.closing(a.account.Close)
-	a.persons = person.New(a.data, a.vault)
+	a.persons = person.New(a.data, a.vault, a.account)
 	a.chat = chat.New(chat.Options{DB: a.data, Vault: a.vault, Bus: a.bus, Account: a.account, Persons: a.persons, Logger: a.log,
 		StartsPerMinute: a.cfg.StartsPerMinute})
 	a.privacy = privacy.New(privacy.Options{DB: a.data, Vault: a.vault, Bus: a.bus, Catalog: a.catalog, Account: a.account,

@@ -83,6 +83,17 @@ func TestServeRefuses(t *testing.T) {
 	})
 }
 
+// New keys for old data would leave every stored word unreadable without a word.
+func TestMissingKeysRefuse(t *testing.T) {
+	s := parleytest.Start(t, parleytest.Options{})
+	s.Tenant(t, "acme")
+	s.Stop(t)
+	if err := os.Rename(s.KeyDir(), s.KeyDir()+".away"); err != nil {
+		t.Fatal(err)
+	}
+	serveFails(t, app.Config{Data: s.Data, Listen: "127.0.0.1:0", LogLevel: "error"}, "keys_missing", "--keys")
+}
+
 func TestNewerSchemaRefuses(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		dir := t.TempDir()
@@ -105,6 +116,7 @@ func TestPromise_F8_LedgerIsReplayedOnRestoredData(t *testing.T) {
 	s := parleytest.Start(t, parleytest.Options{})
 	tenant := s.Tenant(t, "acme")
 	_, begun := s.Visitor(t, tenant.Site, "restore me if you can")
+	leaver, _ := s.Member(t, tenant.Org, "leaver@acme.example", "agent", "Leaver")
 	s.Stop(t)
 	backup, err := os.ReadFile(filepath.Join(s.Data, "parley.db"))
 	if err != nil {
@@ -113,6 +125,7 @@ func TestPromise_F8_LedgerIsReplayedOnRestoredData(t *testing.T) {
 	s.Restart(t)
 	tenant.Client.URL = s.URL
 	tenant.Client.Do(t, "DELETE", "/api/v1/persons/"+begun.Visitor.ID, nil, nil).Want(t, 200)
+	tenant.Client.Do(t, "DELETE", "/api/v1/members/"+leaver, nil, nil).Want(t, 204)
 	s.Stop(t)
 	for _, suffix := range []string{"-wal", "-shm"} {
 		if err := os.Remove(filepath.Join(s.Data, "parley.db"+suffix)); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -125,4 +138,6 @@ func TestPromise_F8_LedgerIsReplayedOnRestoredData(t *testing.T) {
 	s.Restart(t)
 	tenant.Client.Do(t, "GET", "/api/v1/persons/"+begun.Visitor.ID, nil, nil).WantCode(t, 404, "person_unknown")
 	tenant.Client.Do(t, "GET", "/api/v1/conversations/"+begun.Conversation.ID, nil, nil).WantCode(t, 404, "conversation_unknown")
+	s.Client(t).Do(t, "POST", "/api/v1/session", map[string]string{"email": "leaver@acme.example", "password": parleytest.Password}, nil).
+		WantCode(t, 401, "sign_in_failed")
 }

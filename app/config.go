@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/peterbourgon/ff/v3"
 	"github.com/redis/go-redis/v9"
@@ -21,19 +22,20 @@ import (
 // Config is what an operator decides. Every field is a flag, an environment variable (PARLEY_ and the flag's name in capitals,
 // with _ for -) and a line of the config file (the flag's name, a space, the value), in that order of strength.
 type Config struct {
-	Data       string // directory of everything that Parley keeps
-	Listen     string // host:port
-	BaseURL    string // public address, "" = taken from the request
-	Database   string // sqlite:///path or postgres://…; "" = DATA/parley.db
-	Redis      string // redis://… or unix://…; "" = one process
-	Keys       string // directory of the master key and the deletion ledger; "" = DATA/keys
-	LedgerHead string // second place of the ledger's head; "" = DATA/ledger.head
-	Proxies    string // trusted proxies: addresses or prefixes, separated by commas
-	Demo       bool   // also serve the demo shop, with a ready member and site
-	DemoListen string // host:port of the demo shop
-	LogLevel   string // debug, info, warn, error
-	LogFormat  string // text or json
-	Version    string // of the program, for the API page and the log
+	Data          string        // directory of everything that Parley keeps
+	Listen        string        // host:port
+	BaseURL       string        // public address, "" = taken from the request
+	Database      string        // sqlite:///path or postgres://…; "" = DATA/parley.db
+	Redis         string        // redis://… or unix://…; "" = one process
+	Keys          string        // directory of the master key and the deletion ledger; "" = DATA/keys
+	LedgerHead    string        // second place of the ledger's head; "" = DATA/ledger.head
+	Proxies       string        // trusted proxies: addresses or prefixes, separated by commas
+	Demo          bool          // also serve the demo shop, with a ready member and site
+	DemoListen    string        // host:port of the demo shop
+	LogLevel      string        // debug, info, warn, error
+	LogFormat     string        // text or json
+	KeyBackupLife time.Duration // how long backups of Keys are kept: an erasure is final after that
+	Version       string        // of the program, for the API page and the log
 
 	// OnReady is told the server's own address once it answers, whatever BaseURL says; for tests and commands that run a server.
 	OnReady func(url string)
@@ -68,6 +70,7 @@ func (c *Config) StoreFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.LedgerHead, "ledger-head", "", "second `file` with the head of the deletion ledger, best on another disk; DATA/ledger.head if empty")
 	fs.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "`host:port` to listen on")
 	fs.StringVar(&c.BaseURL, "base-url", "", "public `URL` of this server, such as https://chat.example; taken from the request if empty")
+	fs.DurationVar(&c.KeyBackupLife, "key-backup-life", 0, "how long you keep backups of the keys directory (720h for 30 days); an erasure is final after that")
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", "text", "text or json")
 }
@@ -79,8 +82,8 @@ func (c *Config) Parse(fs *flag.FlagSet, args []string) error {
 }
 
 // Options are how flags, environment and file go together.
-func Options() []ff.Option {
-	return []ff.Option{ff.WithEnvVarPrefix("PARLEY"), ff.WithConfigFileFlag("config"), ff.WithConfigFileParser(ff.PlainParser), ff.WithAllowMissingConfigFile(false)}
+func Options(more ...ff.Option) []ff.Option {
+	return append([]ff.Option{ff.WithEnvVarPrefix("PARLEY"), ff.WithConfigFileFlag("config"), ff.WithConfigFileParser(ff.PlainParser), ff.WithAllowMissingConfigFile(false)}, more...)
 }
 
 // resolve fills in what follows from the rest and refuses what cannot work.

@@ -36,34 +36,42 @@ type Admin interface {
 
 // The inputs and outputs of the commands, in the JSON that --json prints.
 type (
+	// OrgInput describes an organisation to make.
 	OrgInput struct {
 		Name string `json:"name"`
 	}
+	// OrgOutput is the organisation that was made.
 	OrgOutput struct {
 		ID string `json:"id"`
 	}
+	// ProjectInput describes a project to make.
 	ProjectInput struct {
 		Org  string `json:"org"`
 		Name string `json:"name"`
 	}
+	// ProjectOutput is what programs identify themselves with; the secret is shown this once.
 	ProjectOutput struct {
 		APIKey    int64  `json:"api_key"`
 		APISecret string `json:"api_secret"`
 	}
+	// MemberInput describes a member to invite.
 	MemberInput struct {
 		Org   string `json:"org"`
 		Email string `json:"email"`
 		Role  string `json:"role"`
 	}
+	// MemberOutput is the invited member and the address under which they choose a password.
 	MemberOutput struct {
 		ID       string `json:"id"`
 		SetupURL string `json:"setup_url"`
 	}
+	// SiteInput describes a site to make.
 	SiteInput struct {
 		Project int64  `json:"project"` // API key
 		Origin  string `json:"origin"`  // one or more, separated by commas
 		Name    string `json:"name"`
 	}
+	// SiteOutput is the site and what goes into its pages.
 	SiteOutput struct {
 		ID      string `json:"id"`
 		Snippet string `json:"snippet"`

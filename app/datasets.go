@@ -42,6 +42,12 @@ var console = catalog.Dataset{Domain: "console", Browser: []catalog.Storage{{
 }, {
 	Name: "parley.locale", Where: "localStorage", Who: "member", Doc: "The language of the console.",
 	Purposes: catalog.For(catalog.Service), Basis: catalog.Contract, When: "chooses a language",
+}, {
+	Name: "parley.density", Where: "localStorage", Who: "member", Doc: "Whether lists are set closer.",
+	Purposes: catalog.For(catalog.Service), Basis: catalog.Contract, When: "chooses closer lists",
+}, {
+	Name: "parley.shortcuts", Where: "localStorage", Who: "member", Doc: "That keyboard shortcuts are off.",
+	Purposes: catalog.For(catalog.Service), Basis: catalog.Contract, When: "turns shortcuts off",
 }}}
 
 // logs are the keys that the server's own log records may carry (promise E3). None of them can hold what a person wrote.

@@ -73,7 +73,7 @@ func containerShm(t *testing.T) string {
 	if err := syscall.Statfs(path, &st); err != nil || st.Type != tmpfs || int64(st.Blocks)*st.Bsize > small {
 		t.Fatal("this test needs a small file system: run it where it may mount a tmpfs (as root, or with user namespaces), or in a container with a small /dev/shm")
 	}
-	dir, err := os.MkdirTemp(path, "parley-disk-")
+	dir, err := os.MkdirTemp(path, "parley-disk-") //nolint:usetesting // on this file system, which t.TempDir need not be on
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -404,7 +404,7 @@ func TestFullDisk(t *testing.T) {
 		c.s.Restart(t) // what a full disk left in the files must not keep the server from starting
 		c.visitor.URL = c.s.URL
 		c.history(t, c.visitor, "/widget")
-		for _, line := range strings.Split(c.s.Log.String(), "\n") {
+		for line := range strings.SplitSeq(c.s.Log.String(), "\n") {
 			if strings.Contains(line, `"level":"ERROR"`) {
 				t.Errorf("log: %s", line)
 			}
@@ -433,16 +433,18 @@ func TestFullKeyStore(t *testing.T) {
 		stranger := &parleytest.Client{HTTP: c.other.HTTP, URL: c.s.URL}
 		stranger.Do(t, "POST", "/api/v1/widget/sites/"+c.tenant.Site+"/conversations", map[string]string{"client_id": "stranger", "body": "Hello"}, nil).WantCode(t, 507, "full")
 		c.tenant.Client.Do(t, "POST", "/api/v1/members", map[string]string{"email": "new@acme.example", "role": "agent"}, nil).WantCode(t, 507, "full")
-		c.erase(t).WantCode(t, 507, "full")
 		if after := rows(t, db, dataTables...); after != before {
 			t.Errorf("half-written:\n%s\n%s", before, after)
 		}
+		c.erase(t).WantCode(t, 507, "full") // it is noted, and done once the ledger has room; until then all can be read
 		c.send(t, "goes-on").Want(t, 201)
 		stranger.Do(t, "POST", "/api/v1/session", map[string]string{"email": c.tenant.Email, "password": parleytest.Password}, nil).Want(t, 200)
 		c.reads(t, c.early)
 		d.free()
 		begin(n).Want(t, 201)
-		c.erase(t).Want(t, 200)
+		if res := c.erase(t); res.Status != 200 {
+			res.WantCode(t, 404, "person_unknown") // the noted job was quicker
+		}
 		c.other.Do(t, "GET", "/api/v1/widget/conversations", nil, nil).Want(t, 401)
 		c.s.Restart(t)
 		c.visitor.URL = c.s.URL

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -170,7 +171,9 @@ func (n *nginx) client(t *testing.T, server int, from string, headers http.Heade
 	}
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: n.roots},
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) { return dialer.DialContext(ctx, network, n.addrs[server]) }}
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, network, n.addrs[server])
+		}}
 	t.Cleanup(tr.CloseIdleConnections)
 	return &parleytest.Client{URL: "https://" + publicHost, HTTP: &http.Client{Jar: jar, Timeout: 30 * time.Second, Transport: withHeaders{tr, headers}}}
 }
@@ -182,8 +185,9 @@ type withHeaders struct {
 
 func (w withHeaders) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
-	for k, v := range w.headers {
-		r.Header[k] = v
+	maps.Copy(r.Header, w.headers)
+	if h := w.headers.Get("Host"); h != "" {
+		r.Host = h
 	}
 	return w.next.RoundTrip(r)
 }

@@ -92,7 +92,7 @@ func (a *App) serve(ctx context.Context, l net.Listener, started time.Time, stdo
 	defer cancel()
 	g, gctx := errgroup.WithContext(ctx)
 	web := &http.Server{Handler: s.edge.Handler(), ReadHeaderTimeout: headerWithin, IdleTimeout: 2 * time.Minute,
-		BaseContext: func(net.Listener) context.Context { return inner }, ErrorLog: nil}
+		BaseContext: func(net.Listener) context.Context { return inner }, ErrorLog: libraryLog(a.log, "http")}
 	g.Go(func() error { return a.bus.Run(gctx) })
 	g.Go(func() error { return a.serveControl(gctx, control) })
 	g.Go(func() error { return served(web.Serve(l)) })

@@ -59,7 +59,7 @@ func (s *statics) app(w http.ResponseWriter, r *http.Request) {
 // asset serves a file whose name changes with its content.
 func (s *statics) asset(w http.ResponseWriter, r *http.Request) {
 	name := strings.TrimPrefix(path.Clean(r.URL.Path), "/")
-	if _, err := fs.Stat(s.files, name); err != nil {
+	if info, err := fs.Stat(s.files, name); err != nil || info.IsDir() {
 		api.Problem(w, r, fault.New(fault.NotFound, "app", "route_unknown", "There is no such file."))
 		return
 	}

@@ -45,12 +45,28 @@ func (r *readAudit) undo(member, conversation string) {
 // auditRead records that a member looked into a conversation, before its content is shown (promise B3). A read that
 // cannot be recorded does not happen; account keeps a spill file so that a full disk is no such reason.
 func (s *Service) auditRead(ctx context.Context, sc scope, conversation string) error {
-	if sc.kind != ByAgent || !s.read.due(sc.member, conversation, time.Now()) {
+	if sc.kind != ByAgent {
 		return nil
 	}
-	err := s.account.Audit(actor.For(ctx, catalog.Support), "chat.conversation.read", conversation)
+	return s.record(ctx, sc, "chat.conversation.read", conversation)
+}
+
+func (s *Service) record(ctx context.Context, sc scope, action, object string) error {
+	if !s.read.due(sc.member, object, time.Now()) {
+		return nil
+	}
+	err := s.account.Audit(actor.For(ctx, catalog.Support), action, object)
 	if err != nil {
-		s.read.undo(sc.member, conversation)
+		s.read.undo(sc.member, object)
 	}
 	return err
+}
+
+// auditInbox records that a member looked through the inbox, with its names and previews.
+func (s *Service) auditInbox(ctx context.Context) error {
+	sc, err := memberScope(ctx, "chat.auditInbox")
+	if err != nil {
+		return err
+	}
+	return s.record(ctx, sc, "chat.inbox.read", "")
 }

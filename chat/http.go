@@ -137,6 +137,9 @@ func (s *Service) httpList(ctx context.Context, in *listInput) (*listOutput, err
 	if err != nil {
 		return nil, err
 	}
+	if err := s.auditInbox(ctx); err != nil {
+		return nil, err
+	}
 	out := &listOutput{}
 	if len(list) > in.Size() {
 		list = list[:in.Size()]

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"parley/internal/api"
 	"parley/internal/fault"
 )
 
@@ -18,7 +19,7 @@ const (
 )
 
 // startLimiter slows down whoever opens conversations from one address. It keeps a keyed hash of the address, in memory only
-// (promise E2); an IPv6 host has a /64 to itself, so that is what counts.
+// (promise E2).
 type startLimiter struct {
 	mu    sync.Mutex
 	seed  maphash.Seed
@@ -38,12 +39,7 @@ func newStartLimiter(perMinute int) *startLimiter {
 }
 
 func (l *startLimiter) allow(addr netip.Addr) error {
-	if addr.Is6() && !addr.Is4In6() {
-		if p, err := addr.Prefix(64); err == nil {
-			addr = p.Addr()
-		}
-	}
-	key := maphash.Comparable(l.seed, addr.Unmap())
+	key := maphash.Comparable(l.seed, api.Subscriber(addr))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	lim := l.by[key]

@@ -18,89 +18,116 @@ type created struct {
 	Message      message `json:"message"`
 }
 
+// talk is a conversation in which both sides have an open socket.
+type talk struct {
+	tenant         parleytest.Tenant
+	begun          parleytest.Begun
+	id             string
+	visitor, agent *parleytest.Socket
+}
+
 func TestSocketCarriesTheConversation(t *testing.T) {
 	each(t, func(t *testing.T, s *parleytest.Server) {
 		tenant := s.Tenant(t, "acme")
 		visitor, begun := s.Visitor(t, tenant.Site, "hello")
-		id := begun.Conversation.ID
-		vs, as := visitor.Socket(t), tenant.Client.Socket(t)
-		if err := as.Subscribe("conv:" + id); err != nil {
-			t.Fatal(err)
-		}
-		for e := vs.Wait(t, "join", nil); e.User != "member:"+tenant.Owner; { // the visitor's own join may come first
-			e = vs.Wait(t, "join", nil)
-		}
-		var c conversation
-		tenant.Client.Do(t, "GET", asMember+"/conversations/"+id, nil, &c).Want(t, http.StatusOK)
-		if !c.Visitor.Online {
-			t.Error("the visitor's socket is open and they count as away")
-		}
-		var widget struct {
-			Online bool `json:"online"`
-		}
-		s.Client(t).Do(t, "GET", asVisitor+"/sites/"+tenant.Site, nil, &widget)
-		if !widget.Online {
-			t.Error("an agent's console is open and the site counts as away")
-		}
-
-		var m message
-		if err := vs.Call("send", map[string]string{"conversation": id, "client_id": "v1", "body": "over the socket"}, &m); err != nil || m.Seq != 2 {
-			t.Fatalf("sent %+v, %v", m, err)
-		}
-		var got created
-		if e := as.Wait(t, "chat.message.created.v1", &got); e.Seq != 2 || got.Message.Body != "over the socket" || got.Message.Author.ID != begun.Visitor.ID {
-			t.Errorf("the agent's socket brings %+v", got)
-		}
-		var inbox struct {
-			Conversations []string `json:"conversations"`
-			Counts        struct{ Open int64 }
-		}
-		as.Wait(t, "chat.inbox.changed.v1", &inbox)
-		if len(inbox.Conversations) != 1 || inbox.Conversations[0] != id || inbox.Counts.Open != 1 {
-			t.Errorf("the inbox hears of %+v", inbox)
-		}
-		if err := as.Call("send", map[string]string{"conversation": id, "client_id": "a1", "body": "answer"}, nil); err != nil {
-			t.Fatal(err)
-		}
-		for got.Message.ClientID != "a1" {
-			vs.Wait(t, "chat.message.created.v1", &got)
-		}
-		if got.Message.Author.Name != "Owner of acme" {
-			t.Errorf("the visitor sees the answer of %+v", got.Message.Author)
-		}
-		var read struct {
-			By  string `json:"by"`
-			Seq int64  `json:"seq"`
-		}
-		if err := vs.Call("read", map[string]any{"conversation": id, "seq": 3}, nil); err != nil {
-			t.Fatal(err)
-		}
-		if as.Wait(t, "chat.read.v1", &read); read.By != "visitor" || read.Seq != 3 {
-			t.Errorf("read: %+v", read)
-		}
-		var typing struct {
-			By struct{ Kind, ID string }
-			On bool
-		}
-		if err := as.Call("typing", map[string]any{"conversation": id, "on": true}, nil); err != nil {
-			t.Fatal(err)
-		}
-		if vs.Wait(t, "chat.typing.v1", &typing); typing.By.Kind != "agent" || typing.By.ID != tenant.Owner || !typing.On {
-			t.Errorf("typing: %+v", typing)
-		}
-		var updated struct {
-			State    string
-			Assignee *struct{ Name string }
-		}
-		tenant.Client.Do(t, "POST", asMember+"/conversations/"+id+"/assign", map[string]string{"member": tenant.Owner}, nil).Want(t, 200)
-		if vs.Wait(t, "chat.conversation.updated.v1", &updated); updated.Assignee == nil || updated.Assignee.Name != "Owner of acme" {
-			t.Errorf("assigned: %+v", updated)
-		}
-		vs.Cut()
-		if e := as.Wait(t, "leave", nil); e.User != "visitor:"+begun.Visitor.ID {
+		k := talk{tenant: tenant, begun: begun, id: begun.Conversation.ID, visitor: visitor.Socket(t), agent: tenant.Client.Socket(t)}
+		k.bothOnline(t, s)
+		k.messages(t)
+		k.signals(t)
+		k.assignment(t)
+		k.visitor.Cut()
+		if e := k.agent.Wait(t, "leave", nil); e.User != "visitor:"+begun.Visitor.ID {
 			t.Errorf("left: %s", e.User)
 		}
 	})
+}
+
+func (k talk) bothOnline(t *testing.T, s *parleytest.Server) {
+	t.Helper()
+	if err := k.agent.Subscribe("conv:" + k.id); err != nil {
+		t.Fatal(err)
+	}
+	for e := k.visitor.Wait(t, "join", nil); e.User != "member:"+k.tenant.Owner; { // the visitor's own join may come first
+		e = k.visitor.Wait(t, "join", nil)
+	}
+	var c conversation
+	k.tenant.Client.Do(t, "GET", asMember+"/conversations/"+k.id, nil, &c).Want(t, http.StatusOK)
+	if !c.Visitor.Online {
+		t.Error("the visitor's socket is open and they count as away")
+	}
+	var widget struct {
+		Online bool `json:"online"`
+	}
+	s.Client(t).Do(t, "GET", asVisitor+"/sites/"+k.tenant.Site, nil, &widget)
+	if !widget.Online {
+		t.Error("an agent's console is open and the site counts as away")
+	}
+}
+
+func (k talk) messages(t *testing.T) {
+	t.Helper()
+	var m message
+	err := k.visitor.Call("send", map[string]string{"conversation": k.id, "client_id": "v1", "body": "over the socket"}, &m)
+	if err != nil || m.Seq != 2 {
+		t.Fatalf("sent %+v, %v", m, err)
+	}
+	var got created
+	if e := k.agent.Wait(t, "chat.message.created.v1", &got); e.Seq != 2 || got.Message.Body != "over the socket" || got.Message.Author.ID != k.begun.Visitor.ID {
+		t.Errorf("the agent's socket brings %+v", got)
+	}
+	var inbox struct {
+		Conversations []string `json:"conversations"`
+		Counts        struct{ Open int64 }
+	}
+	k.agent.Wait(t, "chat.inbox.changed.v1", &inbox)
+	if len(inbox.Conversations) != 1 || inbox.Conversations[0] != k.id || inbox.Counts.Open != 1 {
+		t.Errorf("the inbox hears of %+v", inbox)
+	}
+	if err := k.agent.Call("send", map[string]string{"conversation": k.id, "client_id": "a1", "body": "answer"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for got.Message.ClientID != "a1" {
+		k.visitor.Wait(t, "chat.message.created.v1", &got)
+	}
+	if got.Message.Author.Name != "Owner of acme" {
+		t.Errorf("the visitor sees the answer of %+v", got.Message.Author)
+	}
+}
+
+func (k talk) signals(t *testing.T) {
+	t.Helper()
+	var read struct {
+		By  string `json:"by"`
+		Seq int64  `json:"seq"`
+	}
+	if err := k.visitor.Call("read", map[string]any{"conversation": k.id, "seq": 3}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if k.agent.Wait(t, "chat.read.v1", &read); read.By != "visitor" || read.Seq != 3 {
+		t.Errorf("read: %+v", read)
+	}
+	var typing struct {
+		By struct{ Kind, ID string }
+		On bool
+	}
+	if err := k.agent.Call("typing", map[string]any{"conversation": k.id, "on": true}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if k.visitor.Wait(t, "chat.typing.v1", &typing); typing.By.Kind != "agent" || typing.By.ID != k.tenant.Owner || !typing.On {
+		t.Errorf("typing: %+v", typing)
+	}
+}
+
+func (k talk) assignment(t *testing.T) {
+	t.Helper()
+	var updated struct {
+		State    string
+		Assignee *struct{ Name string }
+	}
+	k.tenant.Client.Do(t, "POST", asMember+"/conversations/"+k.id+"/assign", map[string]string{"member": k.tenant.Owner}, nil).Want(t, http.StatusOK)
+	if k.visitor.Wait(t, "chat.conversation.updated.v1", &updated); updated.Assignee == nil || updated.Assignee.Name != "Owner of acme" {
+		t.Errorf("assigned: %+v", updated)
+	}
 }
 
 func TestSocketRefuses(t *testing.T) {

@@ -3,7 +3,6 @@ package chat
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"html"
 	"net/url"
 	"regexp"
@@ -90,7 +89,7 @@ func checkSite(st *Site) error {
 	return nil
 }
 
-// CreateSite adds a site to a project of the actor's organisation. An empty project means the organisation's first. With an
+// CreateSite adds a site to a project of the actor's organisation. An empty project means the organisation's oldest. With an
 // Idempotency-Key in ctx a second call returns what the first one made.
 func (s *Service) CreateSite(ctx context.Context, st Site) (Site, error) {
 	const op = "chat.CreateSite"
@@ -98,9 +97,15 @@ func (s *Service) CreateSite(ctx context.Context, st Site) (Site, error) {
 	if err := checkSite(&st); err != nil {
 		return Site{}, err
 	}
+	var err error
+	if st.Project == "" {
+		if st.Project, err = s.account.DefaultProject(ctx, st.Org); err != nil {
+			return Site{}, err
+		}
+	}
 	var made string
 	var again bool
-	err := s.db.Do(ctx, op, func(tx *db.Tx) (err error) {
+	err = s.db.Do(ctx, op, func(tx *db.Tx) (err error) {
 		made, again, err = api.Once(ctx, tx, "create-site", st.ID, func() error { return insertSite(tx, &st) })
 		return err
 	})
@@ -112,15 +117,6 @@ func (s *Service) CreateSite(ctx context.Context, st Site) (Site, error) {
 
 func insertSite(tx *db.Tx, st *Site) error {
 	st.CreatedAt = tx.Now()
-	if st.Project == "" {
-		err := tx.QueryRow(`SELECT id FROM account_project WHERE org = $1 ORDER BY created_at, id LIMIT 1`, st.Org).Scan(&st.Project)
-		if errors.Is(err, sql.ErrNoRows) {
-			return fault.Bad("chat.CreateSite", "project", "project_missing", "Create a project first.")
-		}
-		if err != nil {
-			return err
-		}
-	}
 	if _, err := tx.Exec(`INSERT INTO chat_site (org, id, project, name, accent, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
 		st.Org, st.ID, st.Project, st.Name, st.Accent, db.Micros(st.CreatedAt)); err != nil {
 		return err

@@ -38,6 +38,9 @@ func (s *Service) httpGet(ctx context.Context, in *getInput) (*getOutput, error)
 	if err != nil {
 		return nil, err
 	}
+	if err := s.audit.Audit(ctx, "person.read", p.ID); err != nil { // promise B3
+		return nil, err
+	}
 	shown, err := s.Open(ctx, p)
 	if err != nil {
 		return nil, err

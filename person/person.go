@@ -60,14 +60,20 @@ type Draft struct {
 	emailIndex []byte
 }
 
+// Auditor records what staff look at, before they see it.
+type Auditor interface {
+	Audit(ctx context.Context, action, object string) error
+}
+
 // Service is what other domains ask of this one.
 type Service struct {
 	db    *db.DB
 	vault *vault.Vault
+	audit Auditor
 }
 
 // New returns the service.
-func New(d *db.DB, v *vault.Vault) *Service { return &Service{db: d, vault: v} }
+func New(d *db.DB, v *vault.Vault, a Auditor) *Service { return &Service{db: d, vault: v, audit: a} }
 
 // Key returns the person's key in the class that content is sealed under.
 func Key(org, id string) vault.Key {
@@ -174,6 +180,31 @@ func (s *Service) Many(ctx context.Context, org string, ids []string) (map[strin
 		return nil
 	})
 	return out, err
+}
+
+// Each calls yield for every person of every organisation until it returns false: for the ledger's replay.
+func (s *Service) Each(ctx context.Context, yield func(vault.Key) bool) error {
+	org, id := "", ""
+	for {
+		page, err := s.page(ctx, org, id)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for _, k := range page {
+			if !yield(k) {
+				return nil
+			}
+		}
+		org, id = page[len(page)-1].Org, page[len(page)-1].ID
+	}
+}
+
+func (s *Service) page(ctx context.Context, org, id string) (page []vault.Key, err error) {
+	err = s.db.Read(ctx, "person.Each", func(tx *db.Tx) error {
+		page, err = after(tx, org, id, 1000)
+		return err
+	})
+	return page, err
 }
 
 // Shown is a person as shown to whoever may see them.

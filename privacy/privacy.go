@@ -39,13 +39,14 @@ type Options struct {
 
 // Service erases.
 type Service struct {
-	opt  Options
-	plan []statement
+	opt   Options
+	plan  []statement
+	sweep []expiry
 }
 
 // New returns the service and takes over its jobs on the bus.
 func New(o Options) *Service {
-	s := &Service{opt: o, plan: erasePlan(o.Catalog, "person")}
+	s := &Service{opt: o, plan: erasePlan(o.Catalog, "person"), sweep: sweepPlan(o.Catalog)}
 	o.Bus.Handle(eraseJob, func(ctx context.Context, job bus.Job) error {
 		var who erasure
 		if err := json.Unmarshal(job.Args, &who); err != nil {
@@ -54,6 +55,8 @@ func New(o Options) *Service {
 		_, err := s.finish(ctx, who)
 		return err
 	})
+	o.Bus.Handle(sweepJob, func(ctx context.Context, _ bus.Job) error { return s.Sweep(ctx) })
+	o.Bus.Every(sweepJob, time.Hour)
 	return s
 }
 
@@ -120,7 +123,7 @@ func (s *Service) finish(ctx context.Context, who erasure) (Receipt, error) {
 func (s *Service) Replay(ctx context.Context) (int, error) {
 	var failed error
 	hits, err := s.opt.Vault.ReplayLedger(ctx, func(yield func(vault.Key) bool) {
-		failed = s.eachPerson(ctx, yield)
+		failed = s.opt.Persons.Each(ctx, yield)
 	})
 	if err == nil {
 		err = failed
@@ -137,37 +140,6 @@ func (s *Service) Replay(ctx context.Context) (int, error) {
 		s.opt.Logger.Warn("privacy: erasures repeated on restored data", "count", len(hits))
 	}
 	return len(hits), nil
-}
-
-func (s *Service) eachPerson(ctx context.Context, yield func(vault.Key) bool) error {
-	org, id := "", ""
-	for {
-		var page []vault.Key
-		err := s.opt.DB.Read(ctx, "privacy.eachPerson", func(tx *db.Tx) error {
-			page = page[:0]
-			rows, err := tx.Query(`SELECT org, id FROM person WHERE (org, id) > ($1, $2) ORDER BY org, id LIMIT 1000`, org, id)
-			if err != nil {
-				return err
-			}
-			defer rows.Close()
-			for rows.Next() {
-				if err := rows.Scan(&org, &id); err != nil {
-					return err
-				}
-				page = append(page, person.Key(org, id))
-			}
-			return rows.Err()
-		})
-		if err != nil || len(page) == 0 {
-			return err
-		}
-		for _, k := range page {
-			if !yield(k) {
-				return nil
-			}
-		}
-		org, id = page[len(page)-1].Org, page[len(page)-1].ID
-	}
 }
 
 type eraseInput struct {

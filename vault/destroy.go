@@ -104,8 +104,7 @@ func (v *Vault) doom(ctx context.Context, key Key, s subject) error {
 		if err != nil || len(targets) == 0 {
 			return err
 		}
-		_, err = emit(tx, targets)
-		return err
+		return emit(tx, targets)
 	})
 	if err == nil {
 		v.drop(targets)

@@ -265,8 +265,7 @@ func (v *Vault) RotateEpoch(ctx context.Context) error {
 // eviction log.
 func (v *Vault) announceEpoch(ctx context.Context) error {
 	err := v.store.Do(ctx, "vault.RotateEpoch", func(tx *db.Tx) error {
-		_, err := emit(tx, []string{""})
-		return err
+		return emit(tx, []string{""})
 	})
 	if err != nil {
 		return err

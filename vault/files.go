@@ -109,8 +109,8 @@ func lockFile(path string) (unlock func(), err error) {
 		}
 	}
 	if err != nil {
-		f.Close()
+		_ = f.Close() // nothing was written
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
-	return func() { f.Close() }, nil // closing releases the lock
+	return func() { _ = f.Close() }, nil // closing releases the lock; nothing was written
 }

@@ -258,8 +258,7 @@ func (v *Vault) spreadIndex(ctx context.Context, op string, set *indexSet, chang
 				return err
 			}
 		}
-		_, err := emit(tx, targets)
-		return err
+		return emit(tx, targets)
 	})
 	if err != nil {
 		return err

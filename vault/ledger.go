@@ -76,7 +76,7 @@ func openLedger(path, copyPath, lockPath string, log *slog.Logger) (*ledger, err
 	if err != nil {
 		return nil, fileFault("vault.Open", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	first, err := bufio.NewReader(io.LimitReader(f, 256)).ReadString('\n')
 	id, ok := strings.CutPrefix(strings.TrimSuffix(first, "\n"), ledgerHead)
 	if err != nil || !ok || len(id) != 32 {
@@ -152,7 +152,7 @@ func (l *ledger) catchUp(fn func(entry)) error {
 	if err != nil {
 		return fileFault("vault.ledger", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // what it changes is synced below
 	if _, err := f.Seek(l.off, io.SeekStart); err != nil {
 		return fileFault("vault.ledger", err)
 	}
@@ -239,7 +239,7 @@ func (l *ledger) each(fn func(entry)) error {
 	if err != nil {
 		return fileFault("vault.ledger", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	r := io.LimitReader(f, l.off)
 	first := make([]byte, len(ledgerHead)+33)
 	if _, err := io.ReadFull(r, first); err != nil {

@@ -20,6 +20,41 @@ import (
 	"parley/vault"
 )
 
+// savedKey is a copy of a key's row, as a thief of the database's files has it.
+type savedKey struct {
+	id, org, parent, kind, subject, class string
+	version, epoch                        int64
+	wrapped                               []byte
+}
+
+func saveKey(t *testing.T, store *db.DB, person string) (k savedKey) {
+	t.Helper()
+	check(t, store.Read(bg, "test", func(tx *db.Tx) error {
+		return tx.QueryRow(`SELECT id, org, parent, kind, subject, class, version, epoch, wrapped FROM vault_key
+			WHERE subject = $1 AND class = 'service'`, person).Scan(&k.id, &k.org, &k.parent, &k.kind, &k.subject,
+			&k.class, &k.version, &k.epoch, &k.wrapped)
+	}))
+	return k
+}
+
+// resurrect puts the row back, as one of an epoch.
+func (k savedKey) resurrect(store *db.DB, epoch int64) error {
+	return store.Do(bg, "test", func(tx *db.Tx) error {
+		_, err := tx.Exec(`INSERT INTO vault_key (id, org, parent, kind, subject, class, version, epoch, wrapped) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9)`,
+			k.id, k.org, k.parent, k.kind, k.subject, k.class, k.version, epoch, k.wrapped)
+		return err
+	})
+}
+
+// bury removes it again.
+func (k savedKey) bury(t *testing.T, store *db.DB) {
+	t.Helper()
+	check(t, store.Do(bg, "test", func(tx *db.Tx) error {
+		_, err := tx.Exec(`DELETE FROM vault_key WHERE id = $1`, k.id)
+		return err
+	}))
+}
+
 // After the epoch's end a saved copy of a destroyed key's row is useless, even to who has the master key and the database.
 func TestEpochRotation(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
@@ -33,36 +68,13 @@ func TestEpochRotation(t *testing.T) {
 		}
 		person, _ := people(t, v, "o1")
 		s := seal(t, v, person, name, "r")
-		type row struct {
-			id, org, parent, kind, subject, class string
-			version, epoch                        int64
-			wrapped                               []byte
-		}
-		var saved row
-		check(t, store.Read(bg, "test", func(tx *db.Tx) error {
-			return tx.QueryRow(`SELECT id, org, parent, kind, subject, class, version, epoch, wrapped FROM vault_key
-				WHERE subject = $1 AND class = 'service'`, person.ID).Scan(&saved.id, &saved.org, &saved.parent, &saved.kind, &saved.subject,
-				&saved.class, &saved.version, &saved.epoch, &saved.wrapped)
-		}))
-		resurrect := func(epoch int64) error {
-			return store.Do(bg, "test", func(tx *db.Tx) error {
-				_, err := tx.Exec(`INSERT INTO vault_key (id, org, parent, kind, subject, class, version, epoch, wrapped) VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9)`,
-					saved.id, saved.org, saved.parent, saved.kind, saved.subject, saved.class, saved.version, epoch, saved.wrapped)
-				return err
-			})
-		}
-		bury := func() {
-			check(t, store.Do(bg, "test", func(tx *db.Tx) error {
-				_, err := tx.Exec(`DELETE FROM vault_key WHERE id = $1`, saved.id)
-				return err
-			}))
-		}
+		saved := saveKey(t, store, person.ID)
 		destroy(t, v, person)
 		isErased(t, v, s, "o1")
 		// Control: within the epoch the dead row, dug out of the database's files, could still be opened.
-		check(t, resurrect(saved.epoch))
+		check(t, saved.resurrect(store, saved.epoch))
 		opens(t, v, s, "o1")
-		bury()
+		saved.bury(t, store)
 		v.Close()
 
 		v, store = p.open(t)
@@ -78,14 +90,14 @@ func TestEpochRotation(t *testing.T) {
 		for _, s := range kept {
 			opens(t, v, s, "o1")
 		}
-		if resurrect(1) == nil {
+		if saved.resurrect(store, 1) == nil {
 			t.Fatal("a row of an epoch that ended was accepted")
 		}
-		check(t, resurrect(2))
+		check(t, saved.resurrect(store, 2))
 		if _, err := v.Open(as("o1"), s); err == nil {
 			t.Fatal("the saved row opens after its epoch's end")
 		}
-		bury()
+		saved.bury(t, store)
 		// Again, with another vault in between, and a rotation that was cut after the new key file.
 		check(t, os.WriteFile(filepath.Join(p.dir, "epochs", "3.key"), old, 0o600))
 		check(t, v.RotateEpoch(bg))

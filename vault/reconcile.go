@@ -107,7 +107,7 @@ func (v *Vault) compareStore(ctx context.Context, beyond []entry) error {
 	}
 	if !v.opt.Replay {
 		return older("the key store is older than the deletion ledger: it was restored from a backup and may hold keys that were destroyed since; " +
-			"restore it with the restore command, which destroys them again, or put the newest key store back")
+			"put the newest key store back")
 	}
 	return v.replayMissing(ctx, missing)
 }

@@ -2,7 +2,6 @@ package vault
 
 import (
 	"database/sql"
-	"errors"
 	"strconv"
 	"strings"
 
@@ -140,20 +139,7 @@ func tombstones(tx *db.Tx, subjects []subject) (map[subject]bool, error) {
 		for i := range n {
 			args[i] = subjects[i][:]
 		}
-		list, args := in(0, args)
-		rows, err := tx.Query(`SELECT hash FROM vault_destroyed WHERE hash IN `+list, args...)
-		if err != nil {
-			return nil, err
-		}
-		for rows.Next() {
-			var h []byte
-			if err := rows.Scan(&h); err != nil {
-				rows.Close()
-				return nil, err
-			}
-			gone[subject(h)] = true
-		}
-		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		if err := addTombstones(tx, args, gone); err != nil {
 			return nil, err
 		}
 		subjects = subjects[n:]
@@ -161,20 +147,38 @@ func tombstones(tx *db.Tx, subjects []subject) (map[subject]bool, error) {
 	return gone, nil
 }
 
-// emit adds entries to the eviction log (an empty target only wants to be acknowledged) and returns the number of the last. The counter's row makes commits follow
-// the numbers, so that a reader never misses one.
-func emit(tx *db.Tx, targets []string) (seq int64, err error) {
-	err = tx.QueryRow(`UPDATE vault_meta SET n = n + $1 WHERE name = 'evict' RETURNING n`, int64(len(targets))).Scan(&seq)
+func addTombstones(tx *db.Tx, hashes []any, gone map[subject]bool) error {
+	list, args := in(0, hashes)
+	rows, err := tx.Query(`SELECT hash FROM vault_destroyed WHERE hash IN `+list, args...)
 	if err != nil {
-		return 0, err
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var h []byte
+		if err := rows.Scan(&h); err != nil {
+			return err
+		}
+		gone[subject(h)] = true
+	}
+	return rows.Err()
+}
+
+// emit adds entries to the eviction log (an empty target only wants to be acknowledged). The counter's row makes commits follow
+// the numbers, so that a reader never misses one.
+func emit(tx *db.Tx, targets []string) error {
+	var seq int64
+	err := tx.QueryRow(`UPDATE vault_meta SET n = n + $1 WHERE name = 'evict' RETURNING n`, int64(len(targets))).Scan(&seq)
+	if err != nil {
+		return err
 	}
 	at := db.Micros(tx.Now())
 	for i, t := range targets {
 		_, err := tx.Exec(`INSERT INTO vault_evict (seq, target, at) VALUES ($1, $2, $3)`, seq-int64(len(targets)-1-i), t, at)
 		if err != nil {
-			return 0, err
+			return err
 		}
 	}
 	_, err = tx.Exec(`DELETE FROM vault_evict WHERE at < $1`, at-evictKept.Microseconds())
-	return seq, err
+	return err
 }

@@ -12,6 +12,7 @@ package vault
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -103,8 +104,7 @@ func Open(ctx context.Context, o Options) (*Vault, error) {
 		v.lease = l
 	}
 	if err := v.EnsureOrg(ctx, Install); err != nil {
-		v.Close()
-		return nil, err
+		return nil, errors.Join(err, v.Close())
 	}
 	return v, nil
 }

@@ -54,5 +54,10 @@ export default defineConfig(({ mode }) => ({
     sourcemap: mode === 'development',
     rolldownOptions: { input: 'app.html' },
   },
-  server: { port: 5173, strictPort: true },
+  // npm run dev: the pages from here, the rest from a server beside it.
+  server: {
+    port: 5173,
+    strictPort: true,
+    proxy: { '/api': 'http://127.0.0.1:8080', '/ws': { target: 'http://127.0.0.1:8080', ws: true } },
+  },
 }))

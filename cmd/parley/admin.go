@@ -28,7 +28,7 @@ func adminCommand[I, O any](name, usage, help string, stdout, stderr io.Writer,
 	asJSON := fs.Bool("json", false, "print JSON")
 	input := declare(fs)
 	return &ffcli.Command{
-		Name: "create", ShortUsage: usage, ShortHelp: help, FlagSet: fs, Options: app.Options(),
+		Name: "create", ShortUsage: usage, ShortHelp: help, FlagSet: fs, Options: app.Options(ff.WithIgnoreUndefined(true)),
 		Exec: func(ctx context.Context, args []string) error {
 			var words []string
 			for len(args) > 0 { // flags after a word: the flag package stops at the first word

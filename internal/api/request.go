@@ -51,6 +51,15 @@ func ClientAddr(r *http.Request) netip.Addr { return infoOf(r.Context()).addr }
 // ClientAddrOf is ClientAddr for handlers that have only the context.
 func ClientAddrOf(ctx context.Context) netip.Addr { return infoOf(ctx).addr }
 
+// Subscriber is what limits by address count as one client: an IPv4 address, or the /64 that an IPv6 subscriber has to itself.
+func Subscriber(addr netip.Addr) netip.Addr {
+	addr = addr.Unmap().WithZone("")
+	if addr.Is6() {
+		addr = netip.PrefixFrom(addr, 64).Masked().Addr()
+	}
+	return addr
+}
+
 // PublicURL returns the address under which the client knows this server ("https://chat.example"), without a final slash.
 func PublicURL(r *http.Request) string { return infoOf(r.Context()).base }
 

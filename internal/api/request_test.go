@@ -28,3 +28,19 @@ func FuzzForwarded(f *testing.F) {
 		}
 	})
 }
+
+func TestSubscriber(t *testing.T) {
+	for in, want := range map[string]string{
+		"203.0.113.7":          "203.0.113.7",
+		"::ffff:203.0.113.7":   "203.0.113.7",
+		"2001:db8:0:1:2:3:4:5": "2001:db8:0:1::",
+		"fe80::1%eth0":         "fe80::",
+	} {
+		if got := api.Subscriber(netip.MustParseAddr(in)); got != netip.MustParseAddr(want) {
+			t.Errorf("%s counts as %s, want %s", in, got, want)
+		}
+	}
+	if got := api.Subscriber(netip.Addr{}); got.IsValid() {
+		t.Errorf("no address counts as %s", got)
+	}
+}

@@ -171,8 +171,8 @@ const tick = 500 * time.Microsecond
 func (w *world) send(ctx context.Context, l *ledger, p phase, end time.Time) error {
 	timeout := time.NewTimer(time.Until(end))
 	defer timeout.Stop()
-	for n := 0; n < len(l.records); n++ {
-		due := l.since()
+	for n := range l.records {
+		var due int64
 		if p.Rate > 0 {
 			due = int64(n) * int64(time.Second) / int64(p.Rate)
 			for l.since() < due {

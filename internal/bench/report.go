@@ -159,23 +159,23 @@ func (r *Report) Table(w io.Writer) error {
 	return t.Flush()
 }
 
-func (p Figures) table(line func(name, format string, args ...any)) {
-	how := fmt.Sprintf("%d a second", p.Rate)
-	if p.Rate == 0 {
-		how = fmt.Sprintf("as many as it takes, %d unacknowledged", p.InFlight)
+func (f Figures) table(line func(name, format string, args ...any)) {
+	how := fmt.Sprintf("%d a second", f.Rate)
+	if f.Rate == 0 {
+		how = fmt.Sprintf("as many as it takes, %d unacknowledged", f.InFlight)
 	}
 	line("", "")
-	line("Phase "+p.Name, "%s, %.0f s", how, p.Seconds)
-	line("  durable messages", "%.0f/s (%d sent, %d acknowledged, %d stored)", p.PerSecond, p.Sent, p.Acked, p.Stored)
-	line("  deliveries", "%d: %d missing, %d doubled, %d out of order", p.Delivered, p.Missing, p.Doubled, p.OutOfOrder)
-	for code, n := range p.Refused {
+	line("Phase "+f.Name, "%s, %.0f s", how, f.Seconds)
+	line("  durable messages", "%.0f/s (%d sent, %d acknowledged, %d stored)", f.PerSecond, f.Sent, f.Acked, f.Stored)
+	line("  deliveries", "%d: %d missing, %d doubled, %d out of order", f.Delivered, f.Missing, f.Doubled, f.OutOfOrder)
+	for code, n := range f.Refused {
 		line("  refused", "%d × %s", n, code)
 	}
-	line("  send → other side", "%s", p.ToOther)
-	line("  send → acknowledged", "%s", p.ToAck)
-	line("  commits", "%.1f use cases each; %s", p.Batch, p.Commit)
-	line("  processor", "server %.2f cores (%.0f µs a message), generator %.2f cores", p.ServerCores, p.ServerUSPerSend, p.GeneratorCores)
-	line("  resident memory", "%s", mb(p.ServerRSS))
+	line("  send → other side", "%s", f.ToOther)
+	line("  send → acknowledged", "%s", f.ToAck)
+	line("  commits", "%.1f use cases each; %s", f.Batch, f.Commit)
+	line("  processor", "server %.2f cores (%.0f µs a message), generator %.2f cores", f.ServerCores, f.ServerUSPerSend, f.GeneratorCores)
+	line("  resident memory", "%s", mb(f.ServerRSS))
 }
 
 // String shows the quantiles on one line.

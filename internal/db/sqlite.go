@@ -47,13 +47,11 @@ func openSQLite(ctx context.Context, path string, cfg Config, stats *recorder) (
 	s := &sqliteDB{now: cfg.Now, stats: stats, closing: make(chan struct{}), readers: make(chan *sqliteConn, cfg.MaxReaders)}
 	writing, err := s.connect(ctx, path, 2, writerPragmas(cfg))
 	if err != nil {
-		s.closePools()
-		return nil, openError(err)
+		return nil, openError(errors.Join(err, s.closePools()))
 	}
 	reading, err := s.connect(ctx, path, cfg.MaxReaders, []string{"query_only(1)", "cache_size(-4000)"})
 	if err != nil {
-		s.closePools()
-		return nil, openError(err)
+		return nil, openError(errors.Join(err, s.closePools()))
 	}
 	for _, c := range reading {
 		s.readers <- c
@@ -94,8 +92,7 @@ func createFile(path string) error {
 	if err != nil {
 		return err
 	}
-	defer d.Close()
-	return d.Sync()
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func writerPragmas(cfg Config) []string {

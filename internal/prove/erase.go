@@ -45,13 +45,16 @@ func (r *run) eraseAndRestore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := r.keysApart(ctx, before); err != nil {
+		return err
+	}
 	if err := r.start(ctx); err != nil {
 		return err
 	}
-	if err := errors.Join(r.erase(ctx, before), r.search("after the erasure, while it runs").everywhere(ctx), r.stop()); err != nil {
+	if err := errors.Join(r.erase(ctx, before), r.search("erased").everywhere(ctx), r.stop()); err != nil {
 		return err
 	}
-	after := r.search("after the erasure")
+	after := r.search("erased and stopped")
 	if err := errors.Join(after.everywhere(ctx), after.tableValues(ctx), r.rowsGone(ctx, "F7"), r.epochEnds(ctx, before)); err != nil {
 		return err
 	}
@@ -64,11 +67,11 @@ func (r *run) eraseAndRestore(ctx context.Context) error {
 	if err := r.start(ctx); err != nil {
 		return err
 	}
-	restored := r.search("after an old backup was restored, while it runs")
+	restored := r.search("restored")
 	if err := errors.Join(r.nothingReturns(ctx), r.limited(ctx), restored.everywhere(ctx), r.stop()); err != nil {
 		return err
 	}
-	last := r.search("after an old backup was restored")
+	last := r.search("restored and stopped")
 	return errors.Join(last.everywhere(ctx), last.tableValues(ctx), r.rowsGone(ctx, "F8"), r.stayUnreadable(ctx))
 }
 
@@ -96,6 +99,50 @@ func (r *run) erase(ctx context.Context, before []wrappedKey) error {
 		return r.keyBytesGone(before)
 	}
 	return nil
+}
+
+// keysApart looks for keys in the backup of the data: neither a wrapped key nor the master key may be in it.
+func (r *run) keysApart(ctx context.Context, keys []wrappedKey) error {
+	f, c := newFinder(nil), &canary{what: "a key"}
+	for _, k := range keys {
+		f.add(needle{canary: c, form: "wrapped", bytes: k.bytes})
+	}
+	master, err := os.ReadFile(filepath.Join(r.keysDir(), "master.key"))
+	if err != nil {
+		return err
+	}
+	words := bytes.Fields(master)
+	f.add(needle{canary: c, form: "the master key", bytes: words[len(words)-1]})
+	s := &search{run: r, finder: f}
+	apart := true
+	for name := range r.looked {
+		if isKeys(name) {
+			continue
+		}
+		found, _, err := s.file(filepath.Join(r.backup, name))
+		if errors.Is(err, os.ErrNotExist) {
+			continue // a file of the running server
+		}
+		if err != nil {
+			return err
+		}
+		for h := range found {
+			apart = false
+			r.found.breaks("F8", "%s of the data holds %s (%s)", name, h.canary.what, h.form)
+		}
+	}
+	if !r.sqlite() {
+		err = r.dataStore(ctx, "", func(d *db.DB) error {
+			live, err := d.LiveSchema(ctx)
+			_, mixed := live["vault_key"]
+			apart = r.found.check("F8", !mixed, "the key store has a schema of its own, apart from the data's") && apart
+			return err
+		})
+	}
+	if apart {
+		r.found.holds("F8", "none of the %d wrapped keys, nor the master key, is in the data that was backed up", len(keys))
+	}
+	return err
 }
 
 // keyBytesGone looks for the destroyed keys' wrapped bytes in the key store's files, while the server runs: what was acknowledged is

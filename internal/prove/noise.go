@@ -133,22 +133,22 @@ func (r *run) strayBodies() []noise {
 
 func (r *run) strayMessages() []noise {
 	v := r.people.stays
-	write := func(what, body string, good bool) noise {
-		return noise{what: what, as: v.client, method: "POST", path: "/api/v1/widget/conversations/" + v.conversations[0] + "/messages", body: body, good: good}
+	write := func(what, body string) noise {
+		return noise{what: what, as: v.client, method: "POST", path: "/api/v1/widget/conversations/" + v.conversations[0] + "/messages", body: body}
 	}
 	id := clientID()
 	begin := noise{what: "a language that is none", method: "POST", path: "/api/v1/widget/sites/" + r.people.site + "/conversations", good: true,
 		as: r.people.bare.client, body: `{"client_id":"` + clientID() + `","body":"hello","locale":"x-%s","page":{"url":"javascript:%s","title":""}}`}
 	return []noise{
-		write("a message that is no JSON", `{"client_id":"`+id+`","body":"%s`, false),
-		write("a message with a field that nobody knows", `{"client_id":"`+id+`","body":"hello","card_number":"%s"}`, false),
-		write("a message of another type", `{"client_id":"`+id+`","body":["%s"]}`, false),
-		write("a message that is too long", `{"client_id":"`+id+`","body":"%s`+strings.Repeat(" long", 2000)+`"}`, false),
-		write("a body that is too large", `{"client_id":"`+id+`","body":"%s`+strings.Repeat("x", 70<<10)+`"}`, false),
-		write("a body that is far too large", `{"client_id":"`+id+`","body":"%s`+strings.Repeat("x", 2<<20)+`"}`, false),
-		write("a message with control characters", `{"client_id":"`+id+`","body":"%s \u0007"}`, false),
-		write("a message that is no UTF-8", `{"client_id":"`+id+`","body":"%s `+"\xff\xfe"+`"}`, false),
-		write("a client id that is none", `{"client_id":"%s!","body":"hello"}`, false),
+		write("a message that is no JSON", `{"client_id":"`+id+`","body":"%s`),
+		write("a message with a field that nobody knows", `{"client_id":"`+id+`","body":"hello","card_number":"%s"}`),
+		write("a message of another type", `{"client_id":"`+id+`","body":["%s"]}`),
+		write("a message that is too long", `{"client_id":"`+id+`","body":"%s`+strings.Repeat(" long", 2000)+`"}`),
+		write("a body that is too large", `{"client_id":"`+id+`","body":"%s`+strings.Repeat("x", 70<<10)+`"}`),
+		write("a body that is far too large", `{"client_id":"`+id+`","body":"%s`+strings.Repeat("x", 2<<20)+`"}`),
+		write("a message with control characters", `{"client_id":"`+id+`","body":"%s \u0007"}`),
+		write("a message that is no UTF-8", `{"client_id":"`+id+`","body":"%s `+"\xff\xfe"+`"}`),
+		write("a client id that is none", `{"client_id":"%s!","body":"hello"}`),
 		begin,
 	}
 }

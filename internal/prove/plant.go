@@ -2,7 +2,6 @@ package prove
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"parley/app"

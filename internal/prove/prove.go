@@ -41,8 +41,8 @@ const callWithin = 30 * time.Second
 type run struct {
 	opt                           Options
 	dir, data, backup, keysBefore string
-	logPath                       string
-	log                           *os.File
+	logPath, outPath              string
+	log, out                      *os.File        // what the server writes to its log, and to its standard output
 	tempBefore                    map[string]bool // names in the system's temporary directory
 	catalog                       *catalog.Catalog
 	gate                          *egress.Gate
@@ -58,7 +58,8 @@ type run struct {
 	cookies  []setCookie
 
 	people     people
-	erasing    bool // what is planted now belongs to the visitor who is erased
+	looked     map[string]bool // files that were looked through
+	erasing    bool            // what is planted now belongs to the visitor who is erased
 	aged       []agedSession
 	goneValues []stored // sealed values of the visitor who is erased, and of the others
 	stayValues []stored
@@ -90,7 +91,7 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 }
 
 func newRun(o Options) (*run, error) {
-	r := &run{opt: o, found: newFindings(), tempBefore: map[string]bool{}, mark: &canary{token: newToken(), what: "a public word", public: true}}
+	r := &run{opt: o, found: newFindings(), tempBefore: map[string]bool{}, looked: map[string]bool{}, mark: &canary{token: newToken(), what: "a public word", public: true}}
 	entries, err := os.ReadDir(os.TempDir())
 	if err != nil {
 		return nil, err
@@ -105,9 +106,11 @@ func newRun(o Options) (*run, error) {
 		return nil, err
 	}
 	r.data, r.backup, r.keysBefore = filepath.Join(r.dir, "data"), filepath.Join(r.dir, "backup"), filepath.Join(r.dir, "keys-before")
-	r.logPath = filepath.Join(r.dir, "log")
-	if r.log, err = os.OpenFile(r.logPath, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(r.dir))
+	r.logPath, r.outPath = filepath.Join(r.dir, "log"), filepath.Join(r.dir, "out")
+	for path, f := range map[string]**os.File{r.logPath: &r.log, r.outPath: &r.out} {
+		if *f, err = os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(r.dir))
+		}
 	}
 	r.gate = egress.New(egress.Options{Recipients: r.catalog.Recipients(), MaxResponse: 64 << 20})
 	r.http = r.gate.Client("self", callWithin)
@@ -121,20 +124,13 @@ func (r *run) remove() error {
 		r.monitor.stop()
 	}
 	r.http.CloseIdleConnections()
-	return errors.Join(r.log.Close(), os.RemoveAll(r.dir))
+	return errors.Join(r.log.Close(), r.out.Close(), os.RemoveAll(r.dir))
 }
 
 // stores binds the stores that were named, and refuses those that somebody uses.
 func (r *run) stores(ctx context.Context) error {
-	if !r.sqlite() {
-		if err := app.AllowStore(r.gate, "postgres", r.opt.Database); err != nil {
-			return err
-		}
-	}
-	if r.opt.Redis != "" {
-		if err := app.AllowStore(r.gate, "redis", r.opt.Redis); err != nil {
-			return err
-		}
+	if err := app.AllowStores(r.gate, r.config()); err != nil {
+		return err
 	}
 	return errors.Join(r.refuseUsed(ctx), r.refuseSharedRedis(ctx))
 }
@@ -155,7 +151,7 @@ func (r *run) prove(ctx context.Context) error {
 	if lived != nil {
 		r.found.breaks("I7", "people could not use the scratch installation: %v", lived)
 	}
-	running, atRest := r.search("while it runs"), r.search("after it stopped")
+	running, atRest := r.search("while running"), r.search("stopped")
 	if err := errors.Join(running.everywhere(ctx), r.stop(), atRest.tableValues(ctx), atRest.everywhere(ctx)); err != nil {
 		return err
 	}
@@ -170,6 +166,7 @@ func (r *run) prove(ctx context.Context) error {
 	}
 	r.search("").answered(r.answers)
 	r.cookieGate()
+	r.lookedThrough()
 	return r.logKeys()
 }
 

@@ -104,13 +104,14 @@ type findings struct {
 	mu     sync.Mutex
 	held   map[string][]string
 	broken map[string][]string
+	rounds map[string][]string // evidence that was seen several times → when
 }
 
 // maxBroken bounds the lines of one promise: a leak that is everywhere needs no hundred of them.
 const maxBroken = 24
 
 func newFindings() *findings {
-	return &findings{held: map[string][]string{}, broken: map[string][]string{}}
+	return &findings{held: map[string][]string{}, broken: map[string][]string{}, rounds: map[string][]string{}}
 }
 
 // holds notes evidence that a promise is kept.
@@ -118,6 +119,14 @@ func (f *findings) holds(id, format string, args ...any) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.held[id] = addOnce(f.held[id], fmt.Sprintf(format, args...))
+}
+
+// again notes evidence that is looked for in several rounds, once with all of them.
+func (f *findings) again(id, when, what string) {
+	f.holds(id, "%s", what)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rounds[what] = addOnce(f.rounds[what], when)
 }
 
 // breaks notes that a promise is broken, and by what.
@@ -156,7 +165,13 @@ func (f *findings) rows() []Row {
 	defer f.mu.Unlock()
 	var out []Row
 	for _, p := range promises() {
-		row := Row{ID: p.id, Text: p.text, Status: Kept, Evidence: append(append([]string{}, f.broken[p.id]...), f.held[p.id]...)}
+		row := Row{ID: p.id, Text: p.text, Status: Kept, Evidence: append([]string{}, f.broken[p.id]...)}
+		for _, line := range f.held[p.id] {
+			if when := f.rounds[line]; len(when) > 0 {
+				line += " (" + strings.Join(when, ", ") + ")"
+			}
+			row.Evidence = append(row.Evidence, line)
+		}
 		switch {
 		case len(f.broken[p.id]) > 0:
 			row.Status = Broken

@@ -134,8 +134,12 @@ func (r *run) opens(ctx context.Context) error {
 			r.found.holds("A4", "each of %d sealed values says who supplied it and at which stage", len(values))
 		}
 		for _, f := range r.catalog.Fields() {
-			r.found.check("I7", back[f.ID] > 0, fmt.Sprintf("%s.%s holds %s sealed: opened for a declared purpose it is what was planted", f.Table.Name, f.Column, f.ID))
+			r.must("I7", back[f.ID] > 0, fmt.Sprintf("%s.%s holds %s sealed: opened for a declared purpose it is what was planted", f.Table.Name, f.Column, f.ID))
 		}
+		all := listOf(sortedFields(first))
+		r.found.holds("I7", "opened for a declared purpose, the sealed columns hold what was planted: %s", all)
+		r.found.holds("I7", "a value of each of them was moved to another row, another field and another organisation, and changed in one byte: it opened nowhere")
+		r.found.holds("B2", "a pair of field and purpose that is not in the catalogue is refused, for each of: %s", all)
 		for _, id := range sortedFields(first) {
 			r.purposeBound(ctx, a, first[id])
 			r.placeBound(ctx, a, first[id])
@@ -179,8 +183,7 @@ func (r *run) purposeBound(ctx context.Context, a *app.App, v stored) {
 			r.found.breaks("B1", "%s opens %s", v.column(), try.who)
 		}
 	}
-	r.found.holds("B1", "%s opens for %s; %d other purposes are refused, so are reads without a purpose or by nobody", v.column(), listed(v.field.Purposes), refused)
-	r.found.holds("B2", "%s: the pairs of field and purpose that nobody declared are refused", v.field.ID)
+	r.found.holds("B1", "%s opens for %s; refused: %d other purposes, no purpose, nobody", v.field.ID, listOf(v.field.Purposes), refused)
 	if v.org == "" {
 		return
 	}
@@ -190,10 +193,10 @@ func (r *run) purposeBound(ctx context.Context, a *app.App, v stored) {
 	}
 }
 
-func listed(ps []catalog.Purpose) string {
-	words := make([]string, len(ps))
-	for i, p := range ps {
-		words[i] = string(p)
+func listOf[T ~string](items []T) string {
+	words := make([]string, len(items))
+	for i, item := range items {
+		words[i] = string(item)
 	}
 	return strings.Join(words, ", ")
 }
@@ -218,7 +221,6 @@ func (r *run) placeBound(ctx context.Context, a *app.App, v stored) {
 			r.found.breaks("I7", "%s still opens %s", v.column(), try.where)
 		}
 	}
-	r.found.holds("I7", "a value of %s opens in no other row, field or organisation, nor after a byte was changed", v.field.ID)
 }
 
 // otherField returns another field, under the same kind of key where there is one.

@@ -36,7 +36,7 @@ func (r *run) start(ctx context.Context) error {
 	cfg.OnReady = func(url string) { ready <- url }
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s := &server{cancel: cancel, done: make(chan error, 1)}
-	go func() { s.done <- app.Serve(ctx, cfg, r.log, r.log) }()
+	go func() { s.done <- app.Serve(ctx, cfg, r.out, r.log) }()
 	select {
 	case s.url = <-ready:
 	case err := <-s.done:

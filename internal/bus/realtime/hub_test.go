@@ -92,6 +92,10 @@ func TestSubscribePublishUnsubscribe(t *testing.T) {
 	}
 	publish(t, s, "room:<é>", `{"broken"`) // is left out
 	publish(t, s, "room:<é>", "{\"s\":\"\xff\"}")
+	publish(t, s, "room:<é>", `"last"`)
+	if got := c.pushed("room:<é>", "pub")["data"]; got != "last" {
+		t.Errorf("data: %v", got)
+	}
 	if reply := c.call("unsubscribe", obj{"channel": "room:<é>"}); reply["unsubscribe"] == nil {
 		t.Fatal(reply)
 	}

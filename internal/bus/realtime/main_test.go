@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -25,7 +24,6 @@ type server struct {
 	*realtime.Hub
 	url  string
 	gone chan string // ids of connections that have gone
-	mu   sync.Mutex
 	all  map[string]realtime.Conn
 }
 

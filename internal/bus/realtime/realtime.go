@@ -301,13 +301,9 @@ func validChannel(name string) bool {
 
 func union(a, b []string) []string {
 	for _, s := range b {
-		if !contains(a, s) {
+		if !slices.Contains(a, s) {
 			a = append(a, s)
 		}
 	}
 	return a
-}
-
-func contains(list []string, s string) bool {
-	return slices.Contains(list, s)
 }

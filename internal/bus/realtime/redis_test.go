@@ -127,7 +127,7 @@ func TestPresenceExpires(t *testing.T) {
 	t.Parallel()
 	url := testdb.Redis(t)
 	s := nodes(t, url, 2, func(o *realtime.Options) { o.Limits.PresenceTTL = 900 * time.Millisecond })
-	join(t, s[0], "member:m conv:1")
+	join(t, s[0], "member:m conv:1").pushed("conv:1", "join") // Redis knows them
 	rdb := redisClient(t, url)
 	ctx := context.Background()
 	dead := redis.Z{Score: float64(time.Now().Add(800 * time.Millisecond).UnixMilli()), Member: "visitor:gone|deadnode"}

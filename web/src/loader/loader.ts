@@ -203,7 +203,8 @@ async function start(): Promise<void> {
     if (!answer.ok) return warn(`${base} answered ${answer.status}.`)
     site = (await answer.json()) as Site
   } catch {
-    return warn(`${base} could not be reached.`)
+    // A refusal without leave to read it looks like a lost line to a page.
+    return warn(`${base} gave no answer that this page may read. Either it cannot be reached, or the site "${id}" does not allow ${location.origin}: add this origin to the site in Parley's console.`)
   }
   const lang = pickLanguage([document.documentElement.lang, ...navigator.languages], languages)
   early.launcher = new Launcher(base, site, lang)

@@ -114,6 +114,14 @@ export class MessageList {
     this.#drawJump()
   }
 
+  /** Takes everything out, as before the first message. */
+  clear(): void {
+    if (!this.#state) return
+    this.update({ rows: [], loaded: false, hasEarlier: false, loadingEarlier: false, sealed: '', typing: '', closed: false, unread: 0 })
+    this.#state = undefined
+    this.atEnd = true
+  }
+
   /** Scrolls to the newest message. */
   toEnd(): void {
     const box = this.#box()

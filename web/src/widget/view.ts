@@ -260,6 +260,9 @@ export class View {
     this.#blocked.hidden = !session.blocked || !talking
     setText(this.#blocked, session.blocked ? w.blocked : '')
     if (!talking) {
+      // What was forgotten or erased must not stay in the document, hidden or not.
+      this.#list.clear()
+      this.#said.replaceChildren()
       this.#introduced = false
       this.#newFrom = 0
       return

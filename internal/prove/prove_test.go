@@ -1,0 +1,236 @@
+package prove_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/redis/go-redis/v9"
+
+	"parley/internal/fault"
+	"parley/internal/parleytest/testdb"
+	"parley/internal/prove"
+)
+
+// partly are promises that cannot be called kept before a later part is here, and of which something is shown already.
+var partly = []string{"A4", "B2", "B3", "D4", "E1", "F1", "F15", "G2", "G6", "I1", "I6", "I8"}
+
+// kept are the promises that this product keeps whole.
+var kept = []string{"A1", "A2", "B1", "D1", "D2", "D3", "D5", "D11", "E2", "E3", "F7", "F8", "G1", "G14", "H1", "I2", "I3", "I4", "I5", "I7"}
+
+func TestProve(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) { proves(t, prove.Options{Version: "test"}) })
+	t.Run("sqlite with redis", func(t *testing.T) { proves(t, prove.Options{Version: "test", Redis: testdb.Redis(t)}) })
+	t.Run("postgres with redis", func(t *testing.T) {
+		o := prove.Options{Version: "test", Database: testdb.Postgres(t), Redis: testdb.Redis(t)}
+		proves(t, o)
+		proves(t, o) // it left nothing behind
+	})
+}
+
+func proves(t *testing.T, o prove.Options) {
+	t.Helper()
+	report, err := prove.Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	if err := report.Text(&text); err != nil {
+		t.Fatal(err)
+	}
+	if err := report.Err(); err != nil {
+		t.Fatalf("%v\n%s", err, text.Bytes())
+	}
+	var ids []string
+	for _, row := range report.Rows {
+		ids = append(ids, row.ID)
+		if got, want := row.Status == prove.Kept, slices.Contains(kept, row.ID); got != want {
+			t.Errorf("%s is %s", row.ID, row.Status)
+		}
+		if (row.Status == prove.NotBuilt) != (row.Part != "") {
+			t.Errorf("%s is %s, and the part to bring it is %q", row.ID, row.Status, row.Part)
+		}
+		if slices.Contains(partly, row.ID) && len(row.Evidence) == 0 {
+			t.Errorf("%s has no evidence of what is there already", row.ID)
+		}
+		if !strings.Contains(text.String(), row.Text) {
+			t.Errorf("the text does not show %s", row.ID)
+		}
+	}
+	if !slices.Equal(ids, prove.Ids()) || len(ids) != 121 {
+		t.Errorf("%d rows: %v", len(ids), ids)
+	}
+}
+
+func TestJSONHasOneShape(t *testing.T) {
+	var b bytes.Buffer
+	r := prove.Report{Rows: []prove.Row{{ID: "A1", Status: prove.Kept, Text: "<Optional>", Evidence: []string{"seen"}}}}
+	if err := r.JSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	var rows []map[string]any
+	if err := json.Unmarshal(b.Bytes(), &rows); err != nil {
+		t.Fatal(err)
+	}
+	want := `[{"evidence":["seen"],"id":"A1","part":"","status":"kept","text":"<Optional>"}]`
+	var compact bytes.Buffer
+	enc := json.NewEncoder(&compact)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(rows); err != nil || strings.TrimSpace(compact.String()) != want {
+		t.Errorf("JSON is %s (%v), want %s", &compact, err, want)
+	}
+}
+
+// The proof makes and drops tables and destroys keys: it must not come near data.
+func TestRefusesWhatIsUsed(t *testing.T) {
+	t.Run("database", func(t *testing.T) {
+		url := testdb.Postgres(t)
+		if err := psql(t, url, "CREATE TABLE diary (page TEXT)"); err != nil {
+			t.Fatal(err)
+		}
+		_, err := prove.Run(t.Context(), prove.Options{Database: url})
+		var f *fault.Error
+		if !errors.As(err, &f) || f.Code != "database_used" {
+			t.Errorf("it says %v", err)
+		}
+		if err := psql(t, url, "SELECT page FROM diary"); err != nil {
+			t.Errorf("the table is gone: %v", err)
+		}
+	})
+	t.Run("redis", func(t *testing.T) {
+		url := testdb.Redis(t)
+		opt, err := redis.ParseURL(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := redis.NewClient(opt)
+		defer c.Close()
+		if err := c.Set(t.Context(), "somebody", "else", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		_, err = prove.Run(t.Context(), prove.Options{Redis: url})
+		var f *fault.Error
+		if !errors.As(err, &f) || f.Code != "redis_used" {
+			t.Errorf("it says %v", err)
+		}
+	})
+}
+
+func psql(t *testing.T, url, statement string) error {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		return err
+	}
+	_, err = conn.Exec(t.Context(), statement)
+	return errors.Join(err, conn.Close(t.Context()))
+}
+
+// program builds the real program with changed source files: path in the repository → what is replaced by what.
+func program(t *testing.T, path, was, becomes string) string {
+	t.Helper()
+	dir := t.TempDir()
+	source := filepath.Join("..", "..", filepath.FromSlash(path))
+	text, err := os.ReadFile(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(string(text), was) != 1 {
+		t.Fatalf("%s does not hold %q once: plant it elsewhere", path, was)
+	}
+	planted := filepath.Join(dir, "planted.go")
+	if err := os.WriteFile(planted, []byte(strings.Replace(string(text), was, becomes, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	abs, err := filepath.Abs(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{abs: planted}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(dir, "parley")
+	build := exec.CommandContext(t.Context(), "go", "build", "-overlay", filepath.Join(dir, "overlay.json"), "-o", out, "./cmd/parley")
+	build.Dir = filepath.Join("..", "..")
+	if b, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, b)
+	}
+	return out
+}
+
+// What a programmer might do by mistake turns the proof to broken, and the report names the place.
+func TestPlantedLeaks(t *testing.T) {
+	for _, plant := range []struct {
+		name, path, was, becomes string
+		id                       string
+		says                     []string
+	}{
+		{"a name in a plain column", "person/person.go",
+			"	if p.Name != nil && *p.Name != \"\" {", "	if p.Name != nil && *p.Name != \"\" {\n\t\td.Locale += *p.Name",
+			"I7", []string{"table person, column locale", "person.name", "file parley.db"}},
+		{"a sealed column that holds the text itself", "chat/message.go",
+			"m.Body, err = s.vault.Seal(ctx, keyOf(sc.org, conversation), FieldBody, m.ID, body, provenance(sc.kind))", "m.Body = vault.FromBytes([]byte(body))",
+			"I7", []string{"table chat_message, column body", "chat.message.body", "chat_message.body (field chat.message.body) holds a value that is not sealed"}},
+		{"a message in the log", "chat/message.go",
+			"	m.Body, err = s.vault.Seal(", "	s.log.Info(\"sending\", \"code\", body)\n\tm.Body, err = s.vault.Seal(",
+			"E3", []string{"the log", "chat.message.body"}},
+		{"a query that is kept", "chat/visitor.go",
+			"return cut((&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String(), maxPageURL)", "return cut(u.String(), maxPageURL)",
+			"E3", []string{"kept without query and fragment"}},
+		{"a key that survives", "vault/destroy.go",
+			"DELETE FROM vault_key WHERE doom = $1", "UPDATE vault_key SET doom = doom WHERE doom = $1",
+			"F7", []string{"destroyed keys are gone from the key store's files"}},
+		{"a ledger that is not replayed", "privacy/privacy.go",
+			"	for _, key := range hits {", "	for _, key := range hits[:0] {",
+			"F8", []string{"after an old backup was restored"}},
+	} {
+		t.Run(plant.name, func(t *testing.T) {
+			rows := failing(t, program(t, plant.path, plant.was, plant.becomes))
+			line := strings.Join(rows[plant.id].Evidence, "\n")
+			if rows[plant.id].Status != prove.Broken {
+				t.Fatalf("%s is %s", plant.id, rows[plant.id].Status)
+			}
+			for _, want := range plant.says {
+				if !strings.Contains(line, want) {
+					t.Errorf("%s does not say %q:\n%s", plant.id, want, line)
+				}
+			}
+		})
+	}
+}
+
+// failing runs "parley prove" of a program, which has to fail, and returns its rows.
+func failing(t *testing.T, parley string) map[string]prove.Row {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), parley, "prove", "--json")
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Fatalf("parley prove ended with %v, want exit code 1\n%s%s", err, &stdout, &stderr)
+	}
+	var list []prove.Row
+	if err := json.Unmarshal(stdout.Bytes(), &list); err != nil {
+		t.Fatalf("%v: %s%s", err, &stdout, &stderr)
+	}
+	rows := map[string]prove.Row{}
+	for _, row := range list {
+		rows[row.ID] = row
+	}
+	if !strings.Contains(stderr.String(), "broken: ") {
+		t.Errorf("it does not say what is broken: %s", &stderr)
+	}
+	return rows
+}
