@@ -68,9 +68,7 @@ type inboxCounts struct {
 func (f *inboxFeed) flush(ctx context.Context) {
 	f.mu.Lock()
 	dirty := f.dirty
-	if len(dirty) > 0 {
-		f.dirty = map[string]map[string]struct{}{}
-	}
+	f.dirty = map[string]map[string]struct{}{}
 	f.mu.Unlock()
 	for org, set := range dirty {
 		data := inboxData{Conversations: []string{}, More: len(set) > inboxIDs}

@@ -250,3 +250,24 @@ func inOrder(t *testing.T, ch <-chan bench.Message, from, n int, what string) {
 		}
 	}
 }
+
+// TestVerify plants what the tests above look for.
+func TestVerify(t *testing.T) {
+	a := &talk{id: "a"}
+	good := []bench.Message{{Seq: 1, ClientID: "one", Body: "One"}, {Seq: 2, ClientID: "two", Body: "Two"}}
+	promised := []sent{{talk: a, clientID: "one", body: "One", seq: 1}, {talk: a, clientID: "two", body: "Two", seq: 2}, {talk: a, clientID: "three", body: "Three"}}
+	if wrong := verify(promised, stored{"a": good}); len(wrong) > 0 {
+		t.Errorf("nothing is wrong, and yet: %v", wrong)
+	}
+	for name, have := range map[string][]bench.Message{
+		"lost":                             good[:1],
+		"doubled":                          append(good[:2:2], bench.Message{Seq: 3, ClientID: "two", Body: "Two"}),
+		"elsewhere":                        {good[1], {Seq: 3, ClientID: "one", Body: "One"}},
+		"another text":                     {good[0], {Seq: 2, ClientID: "two", Body: "Too"}},
+		"unacknowledged with another text": append(good[:2:2], bench.Message{Seq: 3, ClientID: "three", Body: "Tree"}),
+	} {
+		if wrong := verify(promised, stored{"a": have}); len(wrong) == 0 {
+			t.Errorf("%s: not found", name)
+		}
+	}
+}

@@ -13,7 +13,7 @@ it('shortens times as people say them', () => {
   expect(shortTime(at(2026, 2, 11, 15, 0), now, 'en')).toBe('now')
   expect(shortTime(at(2026, 2, 11, 15, 5), now, 'en')).toBe('now') // a clock ahead of ours is not the future
   expect(plain(shortTime(at(2026, 2, 11, 14, 55), now, 'en'))).toBe('5 min')
-  expect(plain(shortTime(at(2026, 2, 11, 9, 5), now, 'de'))).toBe('9:05')
+  expect(plain(shortTime(at(2026, 2, 11, 9, 5), now, 'de'))).toBe('09:05')
   expect(shortTime(at(2026, 2, 10, 23, 59), now, 'en')).toBe('Yesterday')
   expect(shortTime(at(2026, 2, 8), now, 'en')).toBe('Sun')
   expect(shortTime(at(2026, 1, 3), now, 'en')).toBe('Feb 3')

@@ -6,6 +6,12 @@ const MINUTE = 60_000
 const HOUR = 60 * MINUTE
 const DAY = 24 * HOUR
 
+/** The reader's own kind of a language, such as en-GB: it decides on 14:05 or 2:05 PM, and on the order of day and month. */
+function regional(locale: string): string {
+  const wanted = globalThis.navigator?.languages ?? []
+  return wanted.find((tag) => tag.toLowerCase().split('-')[0] === locale) ?? locale
+}
+
 function startOfDay(time: number): number {
   return new Date(time).setHours(0, 0, 0, 0)
 }
@@ -27,9 +33,9 @@ export function shortTime(iso: string, now: number, locale: string): string {
   const days = daysBetween(time, now)
   if (days === 0) return clockTime(iso, locale)
   if (days === 1) return m.time_yesterday()
-  if (days < 7) return new Intl.DateTimeFormat(locale, { weekday: 'short' }).format(time)
+  if (days < 7) return new Intl.DateTimeFormat(regional(locale), { weekday: 'short' }).format(time)
   const sameYear = new Date(time).getFullYear() === new Date(now).getFullYear()
-  return new Intl.DateTimeFormat(locale, {
+  return new Intl.DateTimeFormat(regional(locale), {
     day: 'numeric',
     month: 'short',
     year: sameYear ? undefined : 'numeric',
@@ -38,7 +44,7 @@ export function shortTime(iso: string, now: number, locale: string): string {
 
 /** 14:05 or 2:05 PM, as the language has it. */
 export function clockTime(iso: string, locale: string): string {
-  return new Intl.DateTimeFormat(locale, { hour: 'numeric', minute: '2-digit' }).format(Date.parse(iso))
+  return new Intl.DateTimeFormat(regional(locale), { timeStyle: 'short' }).format(Date.parse(iso))
 }
 
 /** The day as a heading: Today, Yesterday, Monday 3 March. */
@@ -48,7 +54,7 @@ export function dayName(iso: string, now: number, locale: string): string {
   if (days === 0) return m.time_today()
   if (days === 1) return m.time_yesterday()
   const sameYear = new Date(time).getFullYear() === new Date(now).getFullYear()
-  return new Intl.DateTimeFormat(locale, {
+  return new Intl.DateTimeFormat(regional(locale), {
     weekday: 'long',
     day: 'numeric',
     month: 'long',
@@ -58,12 +64,12 @@ export function dayName(iso: string, now: number, locale: string): string {
 
 /** Everything, with the zone named: for titles and details. */
 export function fullTime(iso: string, locale: string): string {
-  const text = new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeStyle: 'short' }).format(Date.parse(iso))
+  const text = new Intl.DateTimeFormat(regional(locale), { dateStyle: 'medium', timeStyle: 'short' }).format(Date.parse(iso))
   return `${text} (${zoneName(iso, locale)})`
 }
 
 function zoneName(iso: string, locale: string): string {
-  const parts = new Intl.DateTimeFormat(locale, { timeZoneName: 'short' }).formatToParts(Date.parse(iso))
+  const parts = new Intl.DateTimeFormat(regional(locale), { timeZoneName: 'short' }).formatToParts(Date.parse(iso))
   return parts.find((p) => p.type === 'timeZoneName')?.value ?? 'UTC'
 }
 
