@@ -151,6 +151,11 @@ func (a answer) is(status int, code string) bool { return a.status == status && 
 
 func (a answer) String() string { return strings.TrimSpace(fmt.Sprintf("%d %s", a.status, a.code())) }
 
+// personal reports whether the answer may hold what is personal: calls of the API and events do, pages and figures never.
+func (a answer) personal() bool {
+	return strings.Contains(a.call, " /api/v1/") || a.call == socketEvents
+}
+
 // note remembers an answer, to be looked through when all canaries are known, and the cookies that it sets.
 func (r *run) note(a answer) {
 	r.mu.Lock()

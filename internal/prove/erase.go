@@ -136,6 +136,20 @@ func (r *run) keysApart(ctx context.Context, keys []wrappedKey) error {
 			live, err := d.LiveSchema(ctx)
 			_, mixed := live["vault_key"]
 			apart = r.found.check("F8", !mixed, "the key store has a schema of its own, apart from the data's") && apart
+			for name := range live {
+				recs, err := records(ctx, d, `SELECT * FROM `+table{backupSchema, name}.sql())
+				if err != nil {
+					return err
+				}
+				for _, rec := range recs {
+					for column := range rec {
+						if len(f.in(rec.bytes(column))) > 0 {
+							apart = false
+							r.found.breaks("F8", "table %s of the data holds a key", name)
+						}
+					}
+				}
+			}
 			return err
 		})
 	}

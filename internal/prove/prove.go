@@ -148,6 +148,9 @@ func (r *run) prove(ctx context.Context) error {
 		return err
 	}
 	lived := r.live(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if lived != nil {
 		r.found.breaks("I7", "people could not use the scratch installation: %v", lived)
 	}
@@ -186,8 +189,8 @@ func (r *run) live(ctx context.Context) error {
 		if err := step(ctx); err != nil {
 			return err
 		}
+		r.connections()
 	}
-	r.connections()
 	r.plainListener(ctx)
 	r.withoutCookies()
 	return nil

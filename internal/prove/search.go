@@ -129,7 +129,9 @@ func (s *search) files(dir, what string) (marked []string, err error) {
 			return err
 		}
 		name, err := filepath.Rel(dir, path)
-		s.looked[name] = true
+		if dir == s.data {
+			s.looked[name] = true
+		}
 		if err == nil && s.leaks("file "+name+" in "+what, found) {
 			marked = append(marked, name)
 		}
@@ -273,6 +275,8 @@ func (s *search) answered(answers []answer) {
 			case c.public:
 			case a.status >= 400:
 				s.found.breaks("E3", "the refusal of %s (%d) repeats %s", a.call, a.status, c.name())
+			case !a.personal():
+				s.found.breaks(c.promise("answers"), "%s shows %s", a.call, c.name())
 			case c.secret:
 				shown[c] = append(shown[c], a.call)
 			default:
@@ -285,6 +289,7 @@ func (s *search) answered(answers []answer) {
 			s.found.breaks(c.promise("answers"), "%s is shown in answers: %s", c.name(), strings.Join(calls, ", "))
 		}
 	}
+	s.found.holds("I7", "no canary on a page that anybody may read, among them /metrics, /openapi.json and the front ends")
 	s.found.check("E3", refused > 20, fmt.Sprintf("%d refusals repeat nothing that was sent", refused))
 	s.control(seen)
 }

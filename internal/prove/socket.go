@@ -36,7 +36,10 @@ type reply struct {
 	raw []byte
 }
 
-const socketWithin = 10 * time.Second
+const (
+	socketWithin = 10 * time.Second
+	socketEvents = "events of the socket" // how they are called among the answers
+)
 
 // open opens a socket as the client and connects it.
 func (c *client) open(ctx context.Context) (*socket, error) {
@@ -169,5 +172,5 @@ func (s *socket) ended() bool {
 func (s *socket) close(r *run) {
 	_ = s.ws.CloseNow() // it may have ended already
 	<-s.done
-	r.note(answer{call: "events of the socket", status: http.StatusOK, body: s.received.Bytes()})
+	r.note(answer{call: socketEvents, status: http.StatusOK, body: s.received.Bytes()})
 }

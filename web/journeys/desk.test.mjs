@@ -115,9 +115,12 @@ test('erasing a visitor: gone from the console, and the widget starts afresh', a
   await v.open()
   await v.write('Something I would rather not have written')
   await a.choose('Something I would rather not have written')
+  await a.page.reload() // the name in the question must not depend on the way here
+  await a.sees('Something I would rather not have written')
   await a.page.getByRole('complementary').getByRole('button', { name: 'Erase this person' }).click()
   const dialog = a.page.getByRole('dialog')
   await dialog.getByText('This cannot be undone.').waitFor()
+  await dialog.getByRole('heading', { name: /^Erase Visitor [0-9A-F]{4}\?$/ }).waitFor()
   await accessible(a.page, 'the question before erasing')
   await picture(a.page, 'erase-question')
   await dialog.getByRole('button', { name: 'Erase', exact: true }).click()

@@ -25,6 +25,7 @@ for (const [name, size] of [['desktop', desktop], ['phone', phone]]) {
     await a.write(`It is, two of them (${name}).`)
     await v.sees(`It is, two of them (${name}).`)
     await v.list.getByText('Ada Lindqvist').first().waitFor()
+    await v.frame.getByText('We are here now').waitFor()
     await v.write('Please keep one for me.')
     await a.sees('Please keep one for me.')
     await v.list.getByText('Seen').waitFor()

@@ -411,6 +411,7 @@ export class Session {
     if (!c || !('conversation' in e.data) || e.data.conversation !== c.id) return
     switch (e.type) {
       case 'chat.message.created.v1':
+        if (e.data.message.author.kind === 'agent') this.#somebodyIsHere()
         return this.sync.receive(e.data.message)
       case 'chat.conversation.updated.v1':
         this.conversation = { ...c, state: e.data.state, assignee: e.data.assignee }
@@ -421,10 +422,17 @@ export class Session {
         else this.readSeq = Math.max(this.readSeq, e.data.seq)
         break
       case 'chat.typing.v1':
-        if (e.data.by.kind === 'agent') this.#setTyping(e.data.on ? e.data.by.id : undefined)
+        if (e.data.by.kind !== 'agent') break
+        this.#somebodyIsHere()
+        this.#setTyping(e.data.on ? e.data.by.id : undefined)
         break
     }
     this.#o.onChange()
+  }
+
+  /** Who writes is not away, whatever the site said a minute ago. */
+  #somebodyIsHere(): void {
+    if (this.site && !this.site.online) this.site = { ...this.site, online: true }
   }
 }
 
