@@ -33,7 +33,8 @@ func withDisk(t *testing.T, fn func(t *testing.T, d *disk)) {
 	err := syscall.Mount("tmpfs", d.dir, "tmpfs", 0, "size=24m,mode=700")
 	if err == nil {
 		t.Cleanup(func() {
-			if err := syscall.Unmount(d.dir, 0); err != nil {
+			// Detached: whoever else looks around in temporary directories may be in it just now.
+			if err := syscall.Unmount(d.dir, syscall.MNT_DETACH); err != nil {
 				t.Errorf("unmount: %v", err)
 			}
 		})
@@ -99,9 +100,11 @@ func (d *disk) fill() {
 	}
 }
 
+// free gives the space back; it is cut off first, in case somebody has the file open.
 func (d *disk) free() {
 	d.t.Helper()
-	if err := os.Remove(filepath.Join(d.dir, "fill")); err != nil {
+	path := filepath.Join(d.dir, "fill")
+	if err := errors.Join(os.Truncate(path, 0), os.Remove(path)); err != nil {
 		d.t.Fatal(err)
 	}
 }

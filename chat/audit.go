@@ -12,20 +12,22 @@ import (
 // auditEvery is how often the same member's reading of the same conversation is recorded: once a sitting, not once a message.
 const auditEvery = 15 * time.Minute
 
-const auditMemory = 8192 // (member, conversation) pairs remembered; beyond that the memory starts afresh and a read is recorded again
+const auditMemory = 8192 // reads remembered; beyond that the memory starts afresh and a read is recorded again
 
 // readAudit remembers which reads were recorded lately.
 type readAudit struct {
 	mu   sync.Mutex
-	last map[[2]string]time.Time
+	last map[auditKey]time.Time
 }
 
-func newReadAudit() *readAudit { return &readAudit{last: map[[2]string]time.Time{}} }
+// auditKey is a read. The organisation is part of it: a member's inbox has no id, and they may work in several.
+type auditKey struct{ org, member, object string }
 
-func (r *readAudit) due(member, conversation string, now time.Time) bool {
+func newReadAudit() *readAudit { return &readAudit{last: map[auditKey]time.Time{}} }
+
+func (r *readAudit) due(key auditKey, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	key := [2]string{member, conversation}
 	if at, ok := r.last[key]; ok && now.Sub(at) < auditEvery {
 		return false
 	}
@@ -36,10 +38,10 @@ func (r *readAudit) due(member, conversation string, now time.Time) bool {
 	return true
 }
 
-func (r *readAudit) undo(member, conversation string) {
+func (r *readAudit) undo(key auditKey) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.last, [2]string{member, conversation})
+	delete(r.last, key)
 }
 
 // auditRead records that a member looked into a conversation, before its content is shown (promise B3). A read that
@@ -52,12 +54,13 @@ func (s *Service) auditRead(ctx context.Context, sc scope, conversation string) 
 }
 
 func (s *Service) record(ctx context.Context, sc scope, action, object string) error {
-	if !s.read.due(sc.member, object, time.Now()) {
+	key := auditKey{sc.org, sc.member, object}
+	if !s.read.due(key, time.Now()) {
 		return nil
 	}
 	err := s.account.Audit(actor.For(ctx, catalog.Support), action, object)
 	if err != nil {
-		s.read.undo(sc.member, object)
+		s.read.undo(key)
 	}
 	return err
 }

@@ -241,6 +241,31 @@ func TestBeginTwiceIsOneConversation(t *testing.T) {
 	})
 }
 
+// TestClientIDVouchesForNobodyElse holds what a first message's client id is worth: a new token for a browser that lost the answer,
+// and nothing to agents, or to a program that happens to count the same way.
+func TestClientIDVouchesForNobodyElse(t *testing.T) {
+	each(t, func(t *testing.T, s *parleytest.Server) {
+		tenant := s.Tenant(t, "acme")
+		path := asVisitor + "/sites/" + tenant.Site + "/conversations"
+		first := map[string]string{"client_id": "1", "body": "hello"}
+		s.Client(t).Do(t, "POST", path, first, nil).Want(t, http.StatusCreated)
+		s.Client(t).Do(t, "POST", path, first, nil).WantCode(t, 409, "client_id_used")
+
+		visitor, begun := s.Visitor(t, tenant.Site, "hello")
+		_, r := send(t, visitor, asVisitor, begun.Conversation.ID, "mine", "there")
+		r.Want(t, http.StatusCreated)
+		var own, shown page
+		at := "/conversations/" + begun.Conversation.ID + "/messages"
+		visitor.Do(t, "GET", asVisitor+at, nil, &own).Want(t, http.StatusOK)
+		tenant.Client.Do(t, "GET", asMember+at, nil, &shown).Want(t, http.StatusOK)
+		if own.Items[0].ClientID == "" || shown.Items[0].ClientID != "" || shown.Items[1].ClientID != "mine" {
+			t.Errorf("the visitor sees %+v, agents %+v", own.Items, shown.Items)
+		}
+		_, r = send(t, tenant.Client, asMember, begun.Conversation.ID, "mine", "an answer that must not be taken for stored")
+		r.WantCode(t, 409, "client_id_used")
+	})
+}
+
 func TestForeignIdsAreNotFound(t *testing.T) {
 	each(t, func(t *testing.T, s *parleytest.Server) {
 		acme, globex := s.Tenant(t, "acme"), s.Tenant(t, "globex")
@@ -320,6 +345,14 @@ func TestBadInput(t *testing.T) {
 		visitor.Do(t, "GET", messages, nil, &seen)
 		if len(seen.Items) != 2 {
 			t.Errorf("%d messages are stored, want 2: nothing of what was refused", len(seen.Items))
+		}
+		owner := tenant.Client
+		owner.Do(t, "POST", asMember+"/sites", map[string]any{"name": "a\x00b", "origins": []string{"https://a.example"}}, nil).WantCode(t, 422, "site_name_invalid")
+		owner.Do(t, "POST", asMember+"/sites", map[string]any{"name": "a", "origins": []string{"https://münchen.example"}}, nil).WantCode(t, 422, "origin_invalid")
+		for _, path := range []string{"/conversations/a%00b", "/conversations?assignee=%00", "/persons/%00"} { // the engines differ in whether they take it
+			if r := owner.Do(t, "GET", asMember+path, nil, nil); r.Status >= 500 {
+				t.Errorf("GET %s: %d", path, r.Status)
+			}
 		}
 		visitor.Do(t, "GET", messages+"?before=1&after=1", nil, nil).WantCode(t, 422, "before_and_after")
 

@@ -33,16 +33,14 @@ func (s *Service) Get(ctx context.Context, id string) (Conversation, error) {
 		return Conversation{}, err
 	}
 	if sc.kind == ByVisitor {
-		list, err := s.Mine(ctx)
-		for _, c := range list {
-			if c.ID == id {
-				return c, err
-			}
-		}
-		if err == nil {
+		list, err := s.mine(ctx, op, sc, id)
+		if err == nil && len(list) == 0 {
 			err = unknown(op)
 		}
-		return Conversation{}, err
+		if err != nil {
+			return Conversation{}, err
+		}
+		return list[0], nil
 	}
 	list, err := s.List(ctx, Filter{IDs: []string{id}})
 	if err == nil && len(list) == 0 {
@@ -110,8 +108,13 @@ func (s *Service) Mine(ctx context.Context) (list []Conversation, err error) {
 	if sc.kind != ByVisitor {
 		return nil, fault.New(fault.Forbidden, op, "visitors_only", "Only a visitor has conversations of their own.")
 	}
+	return s.mine(ctx, op, sc, "")
+}
+
+// mine reads the visitor's conversations, or the one with the id.
+func (s *Service) mine(ctx context.Context, op string, sc scope, id string) (list []Conversation, err error) {
 	err = s.db.Read(ctx, op, func(tx *db.Tx) error {
-		list, err = conversationsOf(tx, sc, maxPage)
+		list, err = conversationsOf(tx, sc, id, maxPage)
 		return err
 	})
 	return list, err

@@ -15,7 +15,7 @@ import (
 const (
 	startsPerMinute = 10
 	startsBurst     = 20
-	startsTracked   = 65536 // addresses remembered; beyond that the idle ones are forgotten
+	startsTracked   = 65536 // addresses remembered; beyond that all are forgotten: limits are then late, not wrong
 )
 
 // startLimiter slows down whoever opens conversations from one address. It keeps a keyed hash of the address, in memory only
@@ -45,11 +45,7 @@ func (l *startLimiter) allow(addr netip.Addr) error {
 	lim := l.by[key]
 	if lim == nil {
 		if len(l.by) >= startsTracked {
-			for k, v := range l.by {
-				if v.Tokens() >= float64(l.burst) {
-					delete(l.by, k)
-				}
-			}
+			clear(l.by) // looking for idle ones would take long, with the lock held, for every new address of a flood
 		}
 		lim = rate.NewLimiter(l.limit, l.burst)
 		l.by[key] = lim

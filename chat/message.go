@@ -42,6 +42,10 @@ func CheckClientID(id string) error {
 	return nil
 }
 
+func clientIDUsed(op string) error {
+	return fault.New(fault.Conflict, op, "client_id_used", "This client id was used before, for something else. Use a new one.")
+}
+
 var errStoredBefore = errors.New("this client id was stored before")
 
 // Send stores a message and, after it is durable, tells everyone in the conversation. The same client id a second time
@@ -76,6 +80,9 @@ func (s *Service) Send(ctx context.Context, conversation, clientID, body string)
 	})
 	if errors.Is(err, errStoredBefore) {
 		m, err = s.byClientID(ctx, sc, conversation, clientID)
+		if err == nil && (m.AuthorKind != sc.kind || m.Author != sc.member) { // what is sent now is not what is stored
+			return Message{}, false, clientIDUsed(op)
+		}
 		return m, false, err
 	}
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"parley/internal/actor"
@@ -51,7 +52,8 @@ func CheckOrigin(s string) (string, error) {
 		return "", bad
 	}
 	scheme, host := strings.ToLower(u.Scheme), strings.ToLower(u.Host)
-	if strings.ContainsAny(host, " ;,'\"*\\") || u.Hostname() == "" {
+	// It goes into a policy header, and browsers name hosts in ASCII.
+	if strings.ContainsAny(host, " ;,'\"*\\") || strings.IndexFunc(host, func(r rune) bool { return r > unicode.MaxASCII }) >= 0 || u.Hostname() == "" {
 		return "", bad
 	}
 	switch name := strings.ToLower(u.Hostname()); {
@@ -68,7 +70,7 @@ func CheckOrigin(s string) (string, error) {
 func checkSite(st *Site) error {
 	const op = "chat.checkSite"
 	st.Name = strings.Join(strings.Fields(st.Name), " ")
-	if n := utf8.RuneCountInString(st.Name); n == 0 || n > MaxSiteName {
+	if n := utf8.RuneCountInString(st.Name); n == 0 || n > MaxSiteName || strings.IndexFunc(st.Name, unicode.IsControl) >= 0 {
 		return fault.Bad(op, "name", "site_name_invalid", "A site has a name of 1 to 100 characters.")
 	}
 	if st.Accent != "" && !accentForm.MatchString(st.Accent) {

@@ -201,9 +201,10 @@ func listConversations(tx *db.Tx, org string, f Filter) ([]Conversation, error) 
 	return out, attachLast(tx, out)
 }
 
-func conversationsOf(tx *db.Tx, sc scope, limit int) ([]Conversation, error) {
+// conversationsOf returns a visitor's conversations, newest first, or the one with the id.
+func conversationsOf(tx *db.Tx, sc scope, id string, limit int) ([]Conversation, error) {
 	return collectConversations(tx, `SELECT `+conversationColumns+`, `+unreadBy("visitor_read_seq", ByAgent)+` FROM chat_conversation c
-		WHERE c.org = $1 AND c.person = $2 ORDER BY c.created_at DESC, c.id DESC LIMIT $3`, sc.org, sc.person, limit)
+		WHERE c.org = $1 AND c.person = $2 AND ($3 = '' OR c.id = $3) ORDER BY c.created_at DESC, c.id DESC LIMIT $4`, sc.org, sc.person, id, limit)
 }
 
 func collectConversations(tx *db.Tx, q string, args ...any) ([]Conversation, error) {

@@ -15,7 +15,7 @@ type MessageView struct {
 	ID           string     `json:"id"`
 	Conversation string     `json:"conversation"`
 	Seq          int64      `json:"seq" doc:"Place in the conversation, from 1 without holes"`
-	ClientID     string     `json:"client_id"`
+	ClientID     string     `json:"client_id" doc:"What its sender named it; members are not shown that of a visitor's first message"`
 	SentAt       time.Time  `json:"sent_at"`
 	Author       AuthorView `json:"author"`
 	Body         string     `json:"body"`
@@ -122,6 +122,9 @@ func (s *Service) MessageViews(ctx context.Context, person string, list []Messag
 			Author: AuthorView{Kind: m.AuthorKind, ID: m.Author, Name: names[m.Author]}}
 		if m.AuthorKind == ByVisitor {
 			v.Author.ID = person
+			if m.Seq == 1 && actor.From(ctx).Kind != actor.Visitor {
+				v.ClientID = "" // it vouches for the visitor while the answer to it may be lost: see started
+			}
 		}
 		if v.Body, err = s.text(ctx, m.Body); err != nil {
 			return nil, err

@@ -88,6 +88,8 @@ func classifyPostgres(e *pgconn.PgError) error {
 	switch {
 	case e.Code == "53100":
 		return full(named)
+	case e.Code == "22021", e.Code == "22P05": // NUL, which SQLite stores: somebody's input, where no rule caught it
+		return &fault.Error{Kind: fault.Malformed, Op: "db", Code: "malformed", Text: "text that cannot be stored", Cause: named}
 	case e.Code == "40001", e.Code == "40P01":
 		return unavailable("busy", "the database is busy", named)
 	case len(e.Code) == 5 && (e.Code[:2] == "08" || e.Code[:2] == "53" || e.Code[:2] == "57" || e.Code[:2] == "58" || e.Code == "25006"):

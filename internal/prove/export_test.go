@@ -14,6 +14,7 @@ func Forms(token, value string) map[string][]byte {
 // Finds reports in which forms a token is found in data, read in one go and piece by piece.
 func Finds(token, value string, data []byte) (at map[string]bool, pieces map[string]bool) {
 	f := newFinder([]*canary{{token: token, value: value, field: "test.value"}})
+	f.piece = PieceSize
 	forms := func(found map[hit]bool) map[string]bool {
 		out := map[string]bool{}
 		for h := range found {
@@ -39,5 +40,5 @@ func Ids() (ids []string) {
 	return ids
 }
 
-// PieceSize is how much of a file is read at a time.
-const PieceSize = pieceSize
+// PieceSize is how much Finds reads at a time.
+const PieceSize = 1 << 10

@@ -10,6 +10,7 @@ import (
 type finder struct {
 	exact, folded matcher
 	longest       int
+	piece         int // how much of a file is looked through at a time, in bytes
 }
 
 // matcher finds needles by their first eight bytes.
@@ -25,7 +26,7 @@ type hit struct {
 }
 
 func newFinder(canaries []*canary) *finder {
-	f := &finder{exact: matcher{heads: map[uint64][]needle{}}, folded: matcher{heads: map[uint64][]needle{}}}
+	f := &finder{piece: pieceSize, exact: matcher{heads: map[uint64][]needle{}}, folded: matcher{heads: map[uint64][]needle{}}}
 	for _, c := range canaries {
 		f.add(c.needles()...)
 	}
@@ -85,15 +86,14 @@ func (f *finder) in(data []byte) map[hit]bool {
 	return found
 }
 
-// pieceSize is how much of a file is looked through at a time, in bytes.
 const pieceSize = 1 << 20
 
 // inAll returns what is found in everything that r has to say, and how many bytes that was.
 func (f *finder) inAll(r io.Reader) (found map[hit]bool, size int64, err error) {
 	found = map[hit]bool{}
-	buf, folded := make([]byte, 0, pieceSize+f.longest), make([]byte, 0, pieceSize+f.longest)
+	buf, folded := make([]byte, 0, f.piece+f.longest), make([]byte, 0, f.piece+f.longest)
 	for {
-		n, err := io.ReadFull(r, buf[len(buf):len(buf)+pieceSize])
+		n, err := io.ReadFull(r, buf[len(buf):len(buf)+f.piece])
 		size += int64(n)
 		buf = buf[:len(buf)+n]
 		f.exact.scan(buf, found)

@@ -37,7 +37,7 @@ type reply struct {
 }
 
 const (
-	socketWithin = 10 * time.Second
+	socketWithin = 30 * time.Second
 	socketEvents = "events of the socket" // how they are called among the answers
 )
 

@@ -40,7 +40,7 @@ try {
   await wait(gap / 2)
   await greta.say('Am liebsten zwei Stück.')
 
-  const shop = await browser.profile(storing, { ...looks, viewport: { width: 1280, height: 760 } })
+  const shop = await browser.profile(storing, { ...looks, viewport: { width: 1240, height: 720 } })
   const v = await Visitor.arrive(shop, server, '/product/kiri')
   await v.open()
   await v.frame.getByText('Add your name or e-mail (optional)').click()

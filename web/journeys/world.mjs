@@ -122,6 +122,7 @@ export class Browser {
     b.server = server
     b.trouble = []
     b.open = new Set()
+    b.dirs = []
     b.chromium = await chromium.launch({ executablePath, args })
     return b
   }
@@ -136,13 +137,7 @@ export class Browser {
     mkdirSync(path.join(dir, 'Default'))
     writeFileSync(path.join(dir, 'Default/Preferences'), JSON.stringify(preferences))
     const c = this.watch(await chromium.launchPersistentContext(dir, { executablePath, args, locale: 'en-GB', ...options }))
-    c.once('close', () => {
-      try {
-        rmSync(dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
-      } catch {
-        // Chromium's last process still writes there; the folder is in the system's temporary one.
-      }
-    })
+    this.dirs.push(dir)
     return c
   }
 
@@ -166,6 +161,13 @@ export class Browser {
   async stop () {
     await this.closeAll()
     await this.chromium.close()
+    for (const dir of this.dirs) {
+      try {
+        rmSync(dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
+      } catch {
+        // Chromium's last process still writes there; the folder is in the system's temporary one.
+      }
+    }
   }
 }
 

@@ -2,8 +2,11 @@ package realtime
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"time"
+
+	"parley/internal/fault"
 )
 
 // channel is a channel with subscribers on this node. It lives as long as it has some.
@@ -201,19 +204,34 @@ func (h *Hub) drain(ch *channel) {
 		ch.pending = nil
 		ch.mu.Unlock()
 		for _, sealed := range batch {
-			frame := h.open(ch.name, sealed)
-			if frame == nil {
-				continue
-			}
+			frame, missed := h.open(ch.name, sealed)
 			ch.mu.Lock()
-			ch.broadcast(h, frame)
+			switch {
+			case frame != nil:
+				ch.broadcast(h, frame)
+			case missed:
+				ch.resync()
+			}
 			ch.mu.Unlock()
 		}
 	}
 }
 
-// open makes the frame of a publication, or nil when that fails: clients see a gap in the sequence and read the rows.
-func (h *Hub) open(name string, sealed []byte) (frame []byte) {
+// resync asks the subscribers to connect again and read what they missed: without a later publication none would see
+// the gap in the sequence. ch is locked.
+func (ch *channel) resync() {
+	now := time.Now()
+	for _, m := range ch.members {
+		m.conn.mu.Lock()
+		if m.conn.cutAt.IsZero() {
+			m.conn.cutAt = now.Add(rand.N(resyncSpread))
+		}
+		m.conn.mu.Unlock()
+	}
+}
+
+// open makes the frame of a publication, or nil when that fails; missed: it may be there for whoever reads again.
+func (h *Hub) open(name string, sealed []byte) (frame []byte, missed bool) {
 	const op = "realtime.open"
 	h.opens <- struct{}{}
 	defer func() {
@@ -229,16 +247,16 @@ func (h *Hub) open(name string, sealed []byte) (frame []byte) {
 		err := h.guard(op, func() (err error) { data, err = h.opts.Handlers.Open(ctx, name, sealed); return err })
 		if err != nil {
 			h.logFault(op, err)
-			return nil
+			return nil, !fault.Is(err, fault.Gone)
 		}
 		h.stats.opened.Add(1)
 	}
 	frame, err := publication(name, data)
 	if err != nil {
 		h.log.Warn("a publication is not JSON", "op", op)
-		return nil
+		return nil, false
 	}
-	return frame
+	return frame, false
 }
 
 // localUsers lists the users subscribed to the channel on this node.

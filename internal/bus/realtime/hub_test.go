@@ -217,6 +217,23 @@ func TestOpenedOnceAndOnlyForListeners(t *testing.T) {
 	}
 }
 
+// What could not be opened for now - the key store was away - and has no successor would be missed without a word.
+func TestUnopenedIsReadAgain(t *testing.T) {
+	s := newServer(t, func(o *realtime.Options) {
+		o.Handlers.Open = func(context.Context, string, []byte) ([]byte, error) {
+			return nil, fault.New(fault.Unavailable, "test", "lease_lost", "")
+		}
+	})
+	c, other := join(t, s, "member:1 room:1"), join(t, s, "member:2 room:2")
+	publish(t, s, "room:1", "sealed")
+	if code := c.closed(); code != 3010 {
+		t.Errorf("closed with %d, want 3010: connect again and read", code)
+	}
+	if r := other.call("rpc", obj{"method": "echo", "data": 1}); r["error"] != nil {
+		t.Errorf("a client of another channel: %v", r)
+	}
+}
+
 // A reader of one channel sees each publisher's messages in order, none missing and none before its subscription is told.
 func TestOrder(t *testing.T) {
 	const publishers, each = 4, 500
