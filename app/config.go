@@ -58,7 +58,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.DemoListen, "demo-listen", "localhost:8081", "`host:port` of the demo shop")
 	fs.IntVar(&c.StartsPerMinute, "limit-starts", 0, "new conversations a minute from one address (default 10)")
 	fs.IntVar(&c.ConnectsPerSecond, "limit-connects", 0, "socket connections a second from one address (default 20)")
-	fs.IntVar(&c.SocketCommands, "limit-commands", 0, "commands a second on one socket (default 20)")
+	fs.IntVar(&c.SocketCommands, "limit-commands", 0, "commands a second on one socket, and writes a second of one visitor over HTTP (default 20)")
 }
 
 // StoreFlags declares the flags that say where the data is: all that a command without a server needs.

@@ -106,6 +106,8 @@ type Options struct {
 	Logger  *slog.Logger
 	// StartsPerMinute limits new conversations from one address; 0 means 10.
 	StartsPerMinute int
+	// WritesPerSecond limits what a visitor writes over HTTP with one token; 0 means 20.
+	WritesPerSecond int
 }
 
 // Service holds the rules of the chat.
@@ -118,14 +120,15 @@ type Service struct {
 	fan     *fanout
 	inbox   *inboxFeed
 	read    *readAudit
-	starts  *startLimiter
+	starts  *limiter
+	writes  *limiter
 	sites   siteCache
 }
 
 // New returns the service. Serve must be called with the hub before the first request.
 func New(o Options) *Service {
 	s := &Service{db: o.DB, vault: o.Vault, account: o.Account, persons: o.Persons, log: o.Logger,
-		read: newReadAudit(), starts: newStartLimiter(o.StartsPerMinute)}
+		read: newReadAudit(), starts: newStartLimiter(o.StartsPerMinute), writes: newWriteLimiter(o.WritesPerSecond)}
 	s.fan = newFanout(o.Logger)
 	s.inbox = newInboxFeed(s)
 	if o.Bus != nil {

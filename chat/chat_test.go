@@ -442,3 +442,23 @@ func TestInboxPages(t *testing.T) {
 		tenant.Client.Do(t, "GET", asMember+"/conversations?cursor=%00", nil, nil).WantCode(t, 422, "cursor_invalid")
 	})
 }
+
+func TestVisitorFloodIsSlowed(t *testing.T) {
+	s := parleytest.Start(t, parleytest.Options{Config: func(c *app.Config) { c.SocketCommands = 2 }})
+	tenant := s.Tenant(t, "acme")
+	visitor, begun := s.Visitor(t, tenant.Site, "hello")
+	neighbour, other := s.Visitor(t, tenant.Site, "hello")
+	var r parleytest.Response
+	for i := 0; r.Status != http.StatusTooManyRequests; i++ {
+		if i > 100 {
+			t.Fatal("a hundred messages at once were taken")
+		}
+		_, r = send(t, visitor, asVisitor, begun.Conversation.ID, fmt.Sprint("flood-", i), "again")
+	}
+	r.WantCode(t, http.StatusTooManyRequests, "too_many_messages")
+	if r.Header.Get("Retry-After") == "" {
+		t.Error("the refusal does not say when to come back")
+	}
+	_, r = send(t, neighbour, asVisitor, other.Conversation.ID, "calm", "and I?")
+	r.Want(t, http.StatusCreated)
+}

@@ -186,6 +186,9 @@ func (s *Service) httpMessages(ctx context.Context, in *pageInput) (*messagesOut
 }
 
 func (s *Service) httpSend(ctx context.Context, in *sendInput) (*messageOutput, error) {
+	if err := s.mayWrite(ctx); err != nil {
+		return nil, err
+	}
 	m, stored, err := s.Send(ctx, in.ID, in.Body.ClientID, in.Body.Body)
 	if err != nil {
 		return nil, err
@@ -206,6 +209,9 @@ func (s *Service) httpSend(ctx context.Context, in *sendInput) (*messageOutput, 
 }
 
 func (s *Service) httpRead(ctx context.Context, in *readInput) (*none, error) {
+	if err := s.mayWrite(ctx); err != nil {
+		return nil, err
+	}
 	return nil, s.MarkRead(ctx, in.ID, in.Body.Seq)
 }
 

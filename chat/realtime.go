@@ -54,7 +54,8 @@ func (s *Service) connectVisitor(ctx context.Context, token string) (realtime.Co
 	for _, c := range list[:min(len(list), channelsAtConnect)] {
 		channels = append(channels, convChannel(c.ID))
 	}
-	return realtime.ConnectReply{Actor: a, Channels: channels}, nil
+	// The token is looked at again at least daily: a socket must not outlive it.
+	return realtime.ConnectReply{Actor: a, Channels: channels, ExpiresAt: time.Now().Add(24 * time.Hour)}, nil
 }
 
 // subscribe lets a client into the channel of a conversation that it may see, and into no other channel.

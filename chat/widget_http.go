@@ -112,7 +112,7 @@ type beginOutput struct {
 }
 
 func (s *Service) httpBegin(ctx context.Context, in *beginInput) (*beginOutput, error) {
-	if err := s.starts.allow(api.ClientAddrOf(ctx)); err != nil {
+	if err := s.mayStart(api.ClientAddrOf(ctx)); err != nil {
 		return nil, err
 	}
 	st := Start{Site: in.ID, ClientID: in.Body.ClientID, Body: in.Body.Body, Locale: in.Body.Locale}
@@ -199,6 +199,9 @@ type profileInput struct{ Body profileBody }
 type profileOutput struct{ Body ownView }
 
 func (s *Service) httpProfile(ctx context.Context, in *profileInput) (*profileOutput, error) {
+	if err := s.mayWrite(ctx); err != nil {
+		return nil, err
+	}
 	a := actor.From(ctx)
 	if _, err := s.persons.Update(ctx, a.Org, a.ID, person.Profile(in.Body)); err != nil {
 		return nil, err

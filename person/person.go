@@ -11,6 +11,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/text/unicode/norm"
+
 	"parley/catalog"
 	"parley/internal/actor"
 	"parley/internal/db"
@@ -130,12 +132,15 @@ func (s *Service) Seal(ctx context.Context, org, id, source, locale string, p Pr
 		if d.Email, err = s.vault.Seal(ctx, Key(org, id), FieldEmail, id, *p.Email, given(source)); err != nil {
 			return Draft{}, err
 		}
-		if d.emailIndex, err = s.vault.Index(ctx, org, FieldEmail, strings.ToLower(*p.Email)); err != nil {
+		if d.emailIndex, err = s.vault.Index(ctx, org, FieldEmail, normalEmail(*p.Email)); err != nil {
 			return Draft{}, err
 		}
 	}
 	return d, nil
 }
+
+// normalEmail is what an address is indexed by. Changing it means indexing every stored address again.
+func normalEmail(email string) string { return strings.ToLower(norm.NFC.String(email)) }
 
 func given(source string) vault.Provenance {
 	return vault.Provenance{Source: "person", Stage: source}

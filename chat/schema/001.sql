@@ -56,7 +56,7 @@ CREATE TABLE chat_conversation (
 );
 CREATE INDEX chat_conversation_inbox ON chat_conversation (org, state, last_message_at, id);
 CREATE INDEX chat_conversation_person ON chat_conversation (org, person, created_at);
-CREATE INDEX chat_conversation_assignee ON chat_conversation (org, assignee, state);
+CREATE INDEX chat_conversation_assignee ON chat_conversation (org, assignee, state, last_message_at, id);
 
 -- A first message that was sent twice because its answer got lost starts one conversation.
 CREATE TABLE chat_start (

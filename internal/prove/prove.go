@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"parley/catalog"
 	"parley/egress"
 	"parley/internal/db"
+	"parley/internal/fault"
 )
 
 // Options say what to prove and on which engines.
@@ -91,6 +93,9 @@ func Run(ctx context.Context, o Options) (report *Report, err error) {
 }
 
 func newRun(o Options) (*run, error) {
+	if scheme, _, _ := strings.Cut(o.Database, ":"); scheme != "" && scheme != "postgres" && scheme != "postgresql" {
+		return nil, fault.Bad("prove", "--database", "database_url", "name an empty PostgreSQL database, postgres://…; on SQLite the proof makes a file of its own.")
+	}
 	r := &run{opt: o, found: newFindings(), tempBefore: map[string]bool{}, looked: map[string]bool{}, mark: &canary{token: newToken(), what: "a public word", public: true}}
 	entries, err := os.ReadDir(os.TempDir())
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -53,7 +54,8 @@ func (r *run) sealedValues(ctx context.Context, d *db.DB, schema string) (out []
 
 // beside checks the columns that accompany sealed ones.
 func (r *run) beside(t *catalog.Table, recs []record) {
-	for name, col := range t.Columns {
+	for _, name := range slices.Sorted(maps.Keys(t.Columns)) {
+		col := t.Columns[name]
 		empty, orphans := 0, 0
 		for _, rec := range recs {
 			if rec[name] == nil {

@@ -217,13 +217,14 @@ func (r *run) withoutCookies() {
 
 // optional checks that nothing is refused for want of what may be left out (A1).
 func (r *run) optional(ctx context.Context) error {
-	full := map[string]string{"page": `{"url":"https://shop.example/","title":"Shop"}`, "locale": `"en"`, "visitor": `{"name":"Vera","email":"vera@visitors.example"}`}
-	for left := range full {
+	full := [][2]string{{"page", `{"url":"https://shop.example/","title":"Shop"}`}, {"locale", `"en"`}, {"visitor", `{"name":"Vera","email":"vera@visitors.example"}`}}
+	for _, field := range full {
+		left := field[0]
 		var body strings.Builder
 		body.WriteString(`{"client_id":"` + clientID() + `","body":"hello"`)
-		for name, value := range full {
-			if name != left {
-				body.WriteString(`,"` + name + `":` + value)
+		for _, f := range full {
+			if f[0] != left {
+				body.WriteString(`,"` + f[0] + `":` + f[1])
 			}
 		}
 		a, err := r.people.bare.call(ctx, "POST", "/api/v1/widget/sites/"+r.people.site+"/conversations", body.String()+"}", nil)

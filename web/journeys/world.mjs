@@ -55,7 +55,7 @@ export class Server {
   get shop () { return `http://localhost:${this.shopPort}` }
 
   async up () {
-    const flags = ['serve', '--data', this.data, '--listen', `127.0.0.1:${this.port}`]
+    const flags = ['serve', '--data', this.data, '--listen', `127.0.0.1:${this.port}`, '--limit-commands', '500', '--limit-starts', '500']
     if (this.isDemo) flags.push('--demo', '--demo-listen', `localhost:${this.shopPort}`)
     this.said = ''
     this.process = spawn(binary, flags, { stdio: ['ignore', 'pipe', 'pipe'] })

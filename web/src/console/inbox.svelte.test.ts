@@ -167,6 +167,25 @@ describe('hints', () => {
   })
 })
 
+describe('a hint that could not be followed', () => {
+  it('is made good by fetching the list whole', async () => {
+    await inbox.show('open')
+    vi.useFakeTimers()
+    try {
+      fail = new ApiError(503, 'unavailable')
+      stored.push(conversation('d', 4))
+      hint(['d'])
+      await vi.advanceTimersByTimeAsync(0)
+      expect(ids()).toBe('cba')
+      fail = null
+      await vi.advanceTimersByTimeAsync(5_000)
+      expect(ids()).toBe('dcba')
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+})
+
 describe('filters', () => {
   it('mine are the open ones assigned to me', async () => {
     stored.push(conversation('d', 4, { assignee: { id: 'me', name: 'Me' } }))

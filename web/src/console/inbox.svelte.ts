@@ -13,6 +13,7 @@ const QUERIES: Record<Filter, string> = {
 const PAGE = 50
 /** The API names at most so many conversations at once. */
 const MAX_IDS = 100
+const RETRY_MS = 3_000
 
 export class Inbox {
   #list = $state.raw<readonly Conversation[]>([])
@@ -181,7 +182,11 @@ export class Inbox {
         }
       }
     } catch {
-      // The list is fetched whole when the connection is back.
+      // What the hints named is forgotten, so the list is fetched whole: soon, unless that has happened by then.
+      const round = this.#round
+      setTimeout(() => {
+        if (round === this.#round) void this.refresh()
+      }, RETRY_MS)
     } finally {
       this.#applying = false
     }
