@@ -183,20 +183,20 @@ func (r *run) begin(ctx context.Context, v *visitor, in map[string]any) error {
 // told is what a visitor tells of themselves with the first message.
 func (r *run) told(who string) map[string]any {
 	in := r.toldOfPage(who)
-	in["visitor"] = map[string]string{"name": r.plant("person.name", who+"'s name, with the first message").as("Vera %s"),
-		"email": r.plant("person.email", who+"'s e-mail, with the first message").as("%s@visitors.example")}
+	in["visitor"] = map[string]string{"name": r.plant("person.name", "the name of "+who+", with the first message").as("Vera %s"),
+		"email": r.plant("person.email", "the e-mail of "+who+", with the first message").as("%s@visitors.example")}
 	return in
 }
 
 // toldOfPage is a first message and the page that it was written on.
 func (r *run) toldOfPage(who string) map[string]any {
-	page := r.plant("chat.conversation.page_url", who+"'s page, its path").as(siteOrigin + "/%s/kettles")
-	page += "?utm=" + r.drop("the query of "+who+"'s page").token + "#" + r.drop("the fragment of "+who+"'s page").token
+	page := r.plant("chat.conversation.page_url", "the path of the page on which "+who+" wrote").as(siteOrigin + "/%s/kettles")
+	page += "?utm=" + r.drop("the query of the page on which "+who+" wrote").token + "#" + r.drop("the fragment of the page on which "+who+" wrote").token
 	return map[string]any{
 		"locale": "de-AT",
-		"body":   r.plant("chat.message.body", who+"'s first message, in the widget").as("Is the blue kettle there? %s"),
+		"body":   r.plant("chat.message.body", "the first message of "+who+", in the widget").as("Is the blue kettle there? %s"),
 		"page": map[string]string{"url": page,
-			"title": r.plant("chat.conversation.page_title", who+"'s page, its title").as("Kettles %s")},
+			"title": r.plant("chat.conversation.page_title", "the title of the page on which "+who+" wrote").as("Kettles %s")},
 	}
 }
 
@@ -212,7 +212,7 @@ func (r *run) visits(ctx context.Context) error {
 		},
 		func() error { r.erasing = true; return r.begin(ctx, p.gone, r.told("the erased visitor")) },
 		func() error { // who wrote before is known already
-			again := r.toldOfPage("the erased visitor, in a second conversation")
+			again := r.toldOfPage("the erased visitor again")
 			return r.begin(ctx, p.gone, again)
 		},
 		func() error { return r.talk(ctx, p.gone) },
@@ -319,9 +319,9 @@ func (r *run) readBack(ctx context.Context) error {
 
 // planted checks that every declared personal field was planted.
 func (r *run) planted() {
-	by := map[catalog.FieldID]int{}
+	by := map[catalog.FieldID][]string{}
 	for _, c := range r.canaries {
-		by[c.field]++
+		by[c.field] = append(by[c.field], c.what)
 		if c.field == "" {
 			continue
 		}
@@ -331,11 +331,12 @@ func (r *run) planted() {
 	}
 	count := 0
 	for _, f := range r.catalog.Fields() {
-		if by[f.ID] == 0 {
+		if len(by[f.ID]) == 0 {
 			r.found.breaks("I7", "nobody planted a canary in %s.%s (field %s): say in the proof how it is planted", f.Table.Name, f.Column, f.ID)
 			continue
 		}
 		count++
+		r.found.holds("I7", "%s was planted as: %s", f.ID, strings.Join(by[f.ID], "; "))
 	}
 	r.found.holds("I7", "a canary was planted in each of the %d declared sealed fields, through the API, the widget, the socket and the command line", count)
 }

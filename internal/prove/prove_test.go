@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -163,27 +164,36 @@ func psql(t *testing.T, url, statement string) error {
 	return errors.Join(err, conn.Close(t.Context()))
 }
 
-// program builds the real program with changed source files: path in the repository → what is replaced by what.
-func program(t *testing.T, path, was, becomes string) string {
+// mistake is what a programmer might do: in a file of the repository, something becomes something else.
+type mistake struct{ path, was, becomes string }
+
+// program builds the real program with mistakes in it.
+func program(t *testing.T, mistakes []mistake) string {
 	t.Helper()
 	dir := t.TempDir()
-	source := filepath.Join("..", "..", filepath.FromSlash(path))
-	text, err := os.ReadFile(source)
-	if err != nil {
-		t.Fatal(err)
+	replace := map[string]string{}
+	for i, m := range mistakes {
+		source, err := filepath.Abs(filepath.Join("..", "..", filepath.FromSlash(m.path)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		from := source
+		if planted, again := replace[source]; again {
+			from = planted
+		}
+		text, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Count(string(text), m.was) != 1 {
+			t.Fatalf("%s does not hold %q once: plant it elsewhere", m.path, m.was)
+		}
+		replace[source] = filepath.Join(dir, strconv.Itoa(i)+".go")
+		if err := os.WriteFile(replace[source], []byte(strings.Replace(string(text), m.was, m.becomes, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if strings.Count(string(text), was) != 1 {
-		t.Fatalf("%s does not hold %q once: plant it elsewhere", path, was)
-	}
-	planted := filepath.Join(dir, "planted.go")
-	if err := os.WriteFile(planted, []byte(strings.Replace(string(text), was, becomes, 1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	abs, err := filepath.Abs(source)
-	if err != nil {
-		t.Fatal(err)
-	}
-	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{abs: planted}})
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,40 +210,48 @@ func program(t *testing.T, path, was, becomes string) string {
 }
 
 // What a programmer might do by mistake turns the proof to broken, and the report names the place.
-func TestPlantedLeaks(t *testing.T) {
+func TestPlantedMistakes(t *testing.T) {
+	const seal = "m.Body, err = s.vault.Seal(ctx, keyOf(sc.org, conversation), FieldBody, m.ID, body, provenance(sc.kind))"
 	for _, plant := range []struct {
-		name, path, was, becomes string
-		id                       string
-		says                     []string
+		name     string
+		mistakes []mistake
+		says     map[string][]string // id → what its evidence holds
 	}{
-		{"a name in a plain column", "person/person.go",
-			"	if p.Name != nil && *p.Name != \"\" {", "	if p.Name != nil && *p.Name != \"\" {\n\t\td.Locale += *p.Name",
-			"I7", []string{"table person, column locale", "person.name", "file parley.db"}},
-		{"a sealed column that holds the text itself", "chat/message.go",
-			"m.Body, err = s.vault.Seal(ctx, keyOf(sc.org, conversation), FieldBody, m.ID, body, provenance(sc.kind))", "m.Body = vault.FromBytes([]byte(body))",
-			"I7", []string{"table chat_message, column body", "chat.message.body", "chat_message.body (field chat.message.body) holds a value that is not sealed"}},
-		{"a message in the log", "chat/message.go",
-			"	m.Body, err = s.vault.Seal(", "	s.log.Info(\"sending\", \"code\", body)\n\tm.Body, err = s.vault.Seal(",
-			"E3", []string{"the log", "chat.message.body"}},
-		{"a query that is kept", "chat/visitor.go",
-			"return cut((&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String(), maxPageURL)", "return cut(u.String(), maxPageURL)",
-			"E3", []string{"kept without query and fragment"}},
-		{"a key that survives", "vault/destroy.go",
-			"DELETE FROM vault_key WHERE doom = $1", "UPDATE vault_key SET doom = doom WHERE doom = $1",
-			"F7", []string{"destroyed keys are gone from the key store's files"}},
-		{"a ledger that is not replayed", "privacy/privacy.go",
-			"	for _, key := range hits {", "	for _, key := range hits[:0] {",
-			"F8", []string{"after an old backup was restored"}},
+		{"a name in a plain column, a message in the log, a query that is kept", []mistake{
+			{"person/person.go", "\tif p.Name != nil && *p.Name != \"\" {", "\tif p.Name != nil && *p.Name != \"\" {\n\t\td.Locale += *p.Name"},
+			{"chat/message.go", seal, "s.log.Info(\"sending\", \"code\", body)\n\t" + seal},
+			{"chat/visitor.go", "cut((&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String(), maxPageURL)", "cut(u.String(), maxPageURL)"},
+		}, map[string][]string{
+			"I7": {"table person, column locale", "person.name", "file parley.db"},
+			"E3": {"the log, ", "chat.message.body", "kept without query and fragment"},
+		}},
+		{"a sealed column that holds the text itself, a field that the proof does not plant", []mistake{
+			{"chat/message.go", seal, "m.Body = vault.FromBytes([]byte(body))"},
+			{"person/data.go", "\t\t\"email_index\":", "\t\t\"phone\": catalog.Sealed(catalog.Contact, \"person.phone\").Maybe(),\n\t\t\"email_index\":"},
+			{"person/schema/001.sql", "\temail_index BLOB,", "\temail_index BLOB,\n\tphone BLOB,"},
+		}, map[string][]string{
+			"I7": {"table chat_message, column body", "chat_message.body (field chat.message.body) holds a value that is not sealed",
+				"nobody planted a canary in person.phone (field person.phone)"},
+		}},
+		{"a key that survives, a ledger that is not replayed", []mistake{
+			{"vault/destroy.go", "DELETE FROM vault_key WHERE doom = $1", "UPDATE vault_key SET doom = doom WHERE doom = $1"},
+			{"privacy/privacy.go", "for _, key := range hits {", "for _, key := range hits[:0] {"},
+		}, map[string][]string{
+			"F7": {"destroyed keys are gone from the key store's files"},
+			"F8": {"after an old backup was restored"},
+		}},
 	} {
 		t.Run(plant.name, func(t *testing.T) {
-			rows := failing(t, program(t, plant.path, plant.was, plant.becomes))
-			line := strings.Join(rows[plant.id].Evidence, "\n")
-			if rows[plant.id].Status != prove.Broken {
-				t.Fatalf("%s is %s", plant.id, rows[plant.id].Status)
-			}
-			for _, want := range plant.says {
-				if !strings.Contains(line, want) {
-					t.Errorf("%s does not say %q:\n%s", plant.id, want, line)
+			rows := failing(t, program(t, plant.mistakes))
+			for id, says := range plant.says {
+				if rows[id].Status != prove.Broken {
+					t.Errorf("%s is %s", id, rows[id].Status)
+				}
+				evidence := strings.Join(rows[id].Evidence, "\n")
+				for _, want := range says {
+					if !strings.Contains(evidence, want) {
+						t.Errorf("%s does not say %q:\n%s", id, want, evidence)
+					}
 				}
 			}
 		})
