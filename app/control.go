@@ -178,7 +178,7 @@ func (a *App) serveControl(ctx context.Context, l net.Listener) error {
 	mux.Handle("POST /project", answer(a.CreateProject))
 	mux.Handle("POST /member", answer(a.CreateMember))
 	mux.Handle("POST /site", answer(a.CreateSite))
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	srv := &http.Server{Handler: mux, ErrorLog: libraryLog(a.log, "control"), ReadHeaderTimeout: 5 * time.Second}
 	go func() {
 		<-ctx.Done()
 		_ = srv.Close() // the socket goes with the process

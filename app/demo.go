@@ -55,7 +55,7 @@ func (s *server) demo(ctx context.Context, g *errgroup.Group, stdout io.Writer) 
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	shop := &http.Server{Handler: demo.Handler(s.cfg.publicURL(), state.Site), ReadHeaderTimeout: headerWithin}
+	shop := &http.Server{Handler: demo.Handler(s.cfg.publicURL(), state.Site), ReadHeaderTimeout: headerWithin, ErrorLog: libraryLog(s.log, "demo")}
 	g.Go(func() error { return served(shop.Serve(l)) })
 	g.Go(func() error {
 		<-ctx.Done()

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"parley/internal/actor"
@@ -63,7 +64,7 @@ type VisitorView struct {
 	ID     string `json:"id"`
 	Name   string `json:"name,omitempty"`
 	Email  string `json:"email,omitempty"`
-	Online bool   `json:"online,omitempty"`
+	Online bool   `json:"online"`
 }
 
 // PreviewView is the beginning of the newest message.
@@ -197,7 +198,7 @@ func (s *Service) conversationView(ctx context.Context, c Conversation) (v Conve
 		if err != nil {
 			return v, err
 		}
-		v.LastMessage = &PreviewView{Seq: c.Last.Seq, AuthorKind: c.Last.AuthorKind, Preview: cut(body, previewRunes)}
+		v.LastMessage = &PreviewView{Seq: c.Last.Seq, AuthorKind: c.Last.AuthorKind, Preview: cut(strings.Join(strings.Fields(body), " "), previewRunes)}
 	}
 	if !c.PageURL.Zero() {
 		v.Page = &PageView{}

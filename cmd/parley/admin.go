@@ -58,7 +58,9 @@ func adminCommand[I, O any](name, usage, help string, stdout, stderr io.Writer,
 				return nameFlag(fs, err)
 			}
 			if *asJSON {
-				return json.NewEncoder(stdout).Encode(out)
+				enc := json.NewEncoder(stdout)
+				enc.SetEscapeHTML(false) // a snippet is copied by eye
+				return enc.Encode(out)
 			}
 			show(stdout, out)
 			return nil

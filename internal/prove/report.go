@@ -51,8 +51,8 @@ func (r *Report) Text(w io.Writer) error {
 	if r.Redis {
 		where += " and Redis"
 	}
-	fmt.Fprintf(&b, "Parley %s on %s, %.1f s: %d kept, %d broken, %d not built yet\n", r.Version, where, r.Took.Seconds(),
-		r.count(Kept), r.count(Broken), r.count(NotBuilt))
+	fmt.Fprintf(&b, "Parley %s on %s, %.1f s: %d kept, %d broken, %d not built yet\n%s\n", r.Version, where, r.Took.Seconds(),
+		r.count(Kept), r.count(Broken), r.count(NotBuilt), "Not built yet: what the promise is about does not exist in this version; the part that brings it stands behind it.")
 	for _, status := range []string{Broken, Kept, NotBuilt} {
 		if r.count(status) == 0 {
 			continue
