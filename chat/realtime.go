@@ -94,14 +94,17 @@ func (s *Service) call(ctx context.Context, c realtime.Conn, method string, data
 	ctx = actor.With(ctx, a)
 	switch method {
 	case "send":
-		m, _, err := s.Send(ctx, in.Conversation, in.ClientID, in.Body)
+		m, stored, err := s.Send(ctx, in.Conversation, in.ClientID, in.Body)
 		if err != nil {
 			return nil, err
 		}
-		// The caller knows what it wrote; opening it again would only cost time. The stored text may differ in line ends.
 		view := MessageView{ID: m.ID, Conversation: m.Conversation, Seq: m.Seq, ClientID: m.ClientID, SentAt: m.SentAt,
 			Author: AuthorView{Kind: m.AuthorKind, ID: a.ID}}
-		view.Body, err = s.text(forReading(ctx), m.Body)
+		if stored { // as it was sealed a moment ago; opening it again would only cost time
+			view.Body, err = CheckBody(in.Body)
+		} else {
+			view.Body, err = s.text(forReading(ctx), m.Body)
+		}
 		return view, err
 	case "read":
 		return struct{}{}, s.MarkRead(ctx, in.Conversation, in.Seq)
