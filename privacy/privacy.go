@@ -1,6 +1,7 @@
 // Package privacy keeps the promises that concern all kept data at once. For now it erases people: it walks the catalogue
-// from a person to everything they own, generically, after the vault destroyed their keys; and it repeats the erasures of
-// the ledger on a data store that was restored from a backup. It knows no table by name but the ones the catalogue declares.
+// from a person to everything they own, generically, after the vault destroyed their keys; it repeats the erasures of the
+// ledger on a data store that was restored from a backup; and it sweeps rows without sealed values that are past their time.
+// It knows tables from the catalogue alone.
 package privacy
 
 import (
