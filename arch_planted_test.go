@@ -212,6 +212,7 @@ func TestPlantedDependency(t *testing.T) {
 	files := map[string]string{
 		"go.mod":               "module parley\nrequire github.com/google/uuid v1.6.0\nrequire example.com/new v1.0.0\nrequire example.com/deep v1.0.0 // indirect\n",
 		"tools/lint/go.mod":    "module lint\n",
+		"tools/pebble/go.mod":  "module pebble\n",
 		"web/package.json":     `{"devDependencies": {"vite": "1.0.0"}}`,
 		"docs/dependencies.md": "| `github.com/google/uuid` | ids |\n| `vite` | builds |\n| `example.com/new` | new |\n",
 	}

@@ -231,7 +231,7 @@ func checkDependencies(root string) (found []string) {
 		return []string{err.Error()}
 	}
 	wanted := map[string]bool{}
-	for _, name := range []string{"go.mod", "tools/lint/go.mod"} {
+	for _, name := range []string{"go.mod", "tools/lint/go.mod", "tools/pebble/go.mod"} {
 		mods, err := directModules(filepath.Join(root, name))
 		if err != nil {
 			return append(found, err.Error())

@@ -14,11 +14,12 @@ import (
 var walls = [][]string{
 	{"catalog", "internal/fault", "web", "internal/parleytest/testdb"},
 	{"internal/db", "internal/actor"},
-	{"internal/bus", "internal/api"},
+	{"internal/rtc/signal", "internal/rtc/transport", "internal/rtc/forward"}, // the engine's parts
+	{"internal/bus", "internal/api", "internal/rtc"},
 	{"vault", "egress"},
 	{"account"},
 	{"person"},
-	{"chat", "privacy"},
+	{"chat", "video", "privacy"},
 	{"app/demo"}, // the shop knows Parley from outside only
 	{"app"},
 	{"internal/bench", "internal/prove"}, // run a server, and look at it from outside
@@ -30,11 +31,17 @@ var onlyFrom = map[string][]string{
 	"internal/parleytest/testdb": {"internal/parleytest", "tools"}, // servers for tests never enter the product
 	"web":                        {"internal/api", "app"},          // texts and files; domains know no front end
 	"vault":                      {"account", "person", "chat", "privacy", "app"},
-	"privacy":                    {"app"},
-	"app/demo":                   {"app"},
-	"internal/bench":             {"cmd/parley"},
-	"internal/prove":             {"cmd/parley"},
-	"chat":                       {"app"},
+	"internal/rtc":               {"app", "internal/bench", "internal/prove"}, // domains know the engine by an interface of theirs, so that it can be replaced
+	"internal/rtc/transport":     {"internal/rtc", "app"},
+	"internal/rtc/forward":       {"internal/rtc"},
+	"internal/rtc/signal":        {"internal/rtc", "internal/bench", "internal/prove"},
+
+	"video":          {"app"},
+	"privacy":        {"app"},
+	"app/demo":       {"app"},
+	"internal/bench": {"cmd/parley"},
+	"internal/prove": {"cmd/parley"},
+	"chat":           {"app"},
 }
 
 // stdlibOnly are the rooms that import neither Parley nor anybody else.
@@ -44,13 +51,17 @@ var stdlibOnly = []string{"catalog", "internal/fault", "app/demo", "web"}
 var owners = map[string][]string{
 	"github.com/jackc/pgx/v5":           {"internal/db", "internal/parleytest/testdb"}, // the only code that knows the engine
 	"modernc.org/sqlite":                {"internal/db"},
-	"database/sql":                      {"internal/db", "account", "person", "chat", "privacy", "vault", "internal/bus", "internal/api", "app"}, // sql.ErrNoRows and Scanner
-	"github.com/tink-crypto/tink-go/v2": {"vault"},                                                                                               // nobody else does cryptography on personal data
+	"database/sql":                      {"internal/db", "account", "person", "chat", "video", "privacy", "vault", "internal/bus", "internal/api", "app"}, // sql.ErrNoRows and Scanner
+	"github.com/tink-crypto/tink-go/v2": {"vault"},                                                                                                        // nobody else does cryptography on personal data
 	"github.com/redis/go-redis/v9":      {"internal/bus", "app", "internal/parleytest/testdb"},
-	"github.com/coder/websocket":        {"internal/bus", "internal/bench", "internal/prove", "internal/parleytest"},
-	"github.com/danielgtaylor/huma/v2":  {"internal/api", "account", "person", "chat", "privacy", "app"},
-	"golang.org/x/tools":                {}, // this test only
-	"github.com/rogpeppe/go-internal":   {}, // tests only
+	"github.com/coder/websocket":        {"internal/bus", "internal/rtc", "internal/bench", "internal/prove", "internal/parleytest"},
+	"github.com/caddyserver/certmagic":  {"app"},
+	"github.com/mholt/acmez/v3":         {"app"},
+	"go.uber.org/zap":                   {"app"}, // what certmagic logs to
+	"github.com/danielgtaylor/huma/v2":  {"internal/api", "account", "person", "chat", "video", "privacy", "app"},
+	"github.com/pion":                   {"internal/rtc"}, // media stays behind the engine
+	"golang.org/x/tools":                {},               // this test only
+	"github.com/rogpeppe/go-internal":   {},               // tests only
 }
 
 // dialers are the ways out of the process; none is used outside package egress (and its tests). A type may be
@@ -78,6 +89,9 @@ var dialers = map[string][]string{
 	"github.com/redis/go-redis/v9":    {"NewClient", "NewClusterClient", "NewFailoverClient", "NewFailoverClusterClient", "NewUniversalClient", "NewRing", "NewSentinelClient"},
 	"database/sql":                    {"Open", "OpenDB"},
 	"github.com/prometheus/client_golang/prometheus/push": {"*"},
+	"github.com/caddyserver/certmagic": {"Default", "DefaultACME", "HTTPS", "Listen", "ManageAsync", "ManageSync", "New", "NewACMEIssuer", "NewDefault",
+		"ACMEIssuer", "TLS", "ZeroSSLIssuer"},
+	"github.com/mholt/acmez/v3/acme": {"Client"},
 }
 
 // exemptions are the uses of a dialer that are right where they are. One that is no longer used fails.
@@ -87,9 +101,15 @@ var exemptions = []exemption{
 	{Room: "internal/db", Object: "database/sql.Open", Why: "opens SQLite, a file; the engine's driver has no network"},
 	{Room: "internal/bench", Object: "github.com/coder/websocket.Dial", Sets: []string{"HTTPClient"},
 		Why: "speaks to the server under test by a client of egress"},
+	{Room: "internal/rtc", Object: "github.com/coder/websocket.Dial", Sets: []string{"HTTPClient"},
+		Why: "internal/rtc/client, a participant for measuring and tests, speaks to the server under test by the client that it is handed"},
 	{Room: "internal/prove", Object: "github.com/coder/websocket.Dial", Sets: []string{"HTTPClient"},
 		Why: "speaks to the server that it proves by a client of egress"},
 	{Room: "internal/bench", Object: "os/exec.Command", Why: "starts this binary again, as the server under test"},
+	{Room: "app", Object: "github.com/caddyserver/certmagic.New", Sets: []string{"Issuers", "DisableStapling"},
+		Why: "gets certificates from an issuer of ours; without one, and for OCSP, it would connect by itself"},
+	{Room: "app", Object: "github.com/mholt/acmez/v3/acme.Client", Sets: []string{"HTTPClient"},
+		Why: "asks the certificate authority by a client of egress"},
 	{Room: "app", Object: "github.com/redis/go-redis/v9.NewClient", Sets: []string{"Dialer"},
 		Why: "connects by the function of egress"},
 }
@@ -100,27 +120,45 @@ var noDialersIn = []string{"egress", "internal/parleytest", "tools"}
 // reach says of every module that the product requires directly how it could reach the network. A module that is
 // missing here fails: somebody must look first.
 var reach = map[string]string{
+	"github.com/caddyserver/certmagic":    "keeps and renews certificates; its own issuers and OCSP are not used: see the exemptions",
 	"github.com/ccojocar/zxcvbn-go":       "no network",
 	"github.com/coder/websocket":          "serves; websocket.Dial is exempted one by one",
 	"github.com/danielgtaylor/huma/v2":    "serves only",
 	"github.com/google/uuid":              "no network",
+	"github.com/golang-jwt/jwt/v5":        "no network",
 	"github.com/jackc/pgx/v5":             "connects by egress: see the exemptions",
+	"github.com/mholt/acmez/v3":           "asks the certificate authority by egress: see the exemptions",
 	"github.com/nicksnyder/go-i18n/v2":    "no network",
 	"github.com/peterbourgon/ff/v3":       "no network",
+	"github.com/pion/dtls/v3":             "over the connections of pion/ice",
+	"github.com/pion/ice/v4":              "media to admitted participants: answers those who hold the credentials of a session",
+	"github.com/pion/interceptor":         "no network of its own: rewrites packets on their way",
+	"github.com/pion/logging":             "no network",
+	"github.com/pion/rtcp":                "no network: a codec",
+	"github.com/pion/rtp":                 "no network: a codec",
+	"github.com/pion/sdp/v3":              "no network: a codec",
+	"github.com/pion/stun/v3":             "no network in the packages used: a codec",
+	"github.com/pion/transport/v4":        "sockets that internal/rtc/transport opens",
+	"github.com/pion/turn/v5":             "relays between admitted participants and this server's own media port, to nobody else",
+	"github.com/pion/webrtc/v4":           "media to admitted participants, from the sockets of internal/rtc/transport",
 	"github.com/prometheus/client_golang": "serves only; its push package is not imported",
 	"github.com/redis/go-redis/v9":        "connects by egress: see the exemptions",
 	"github.com/rogpeppe/go-internal":     "tests only",
 	"github.com/tink-crypto/tink-go/v2":   "no network; key management services are other modules",
+	"go.uber.org/zap":                     "no network: its only core here writes to our log",
 	"golang.org/x/crypto":                 "no network in the packages used",
+	"golang.org/x/net":                    "tests only",
 	"golang.org/x/sync":                   "no network",
 	"golang.org/x/text":                   "no network",
 	"golang.org/x/time":                   "no network",
 	"golang.org/x/tools":                  "tests only",
+	"google.golang.org/protobuf":          "no network: a codec",
 	"modernc.org/sqlite":                  "no network",
 }
 
 // knownURLs are the beginnings of absolute URLs that may stand in the front ends; a browser asks none of them for anything.
 var knownURLs = map[string]string{
+	"https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension": "the name of an RTP header extension",
 	"http://www.w3.org/": "XML namespaces",
 }
 

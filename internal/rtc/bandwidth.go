@@ -1,0 +1,162 @@
+package rtc
+
+import (
+	"strings"
+	"time"
+
+	"parley/internal/rtc/forward"
+	"parley/internal/rtc/signal"
+)
+
+// bandwidth is what the way to a client is taken to carry.
+type bandwidth struct {
+	budget float64       // bits a second; 0: as many as are wanted
+	easy   time.Time     // since when everybody has what they want
+	trip   time.Duration // the shortest round trip of late
+	before time.Duration // and of the minute before
+	turn   time.Time     // when trip becomes before
+}
+
+// How a way proves to be too narrow, and wide again. What the estimator says of a way on which nothing is wrong is mostly an echo of how
+// little was sent on it, or of a busy machine; so it counts when packets are lost or queue up, and then it says how much to send.
+const (
+	harmfulLoss  = 0.06
+	harmfulQueue = 120 * time.Millisecond // beyond the shortest round trip
+	tripWindow   = time.Minute
+	recovery     = 1.05 // growth of the budget from one look to the next, while nothing is wrong
+	easyFor      = 20 * time.Second
+)
+
+// estimate is how many bits a second the way is taken to carry, 0 for as many as are wanted.
+func (s *subscriber) estimate(now time.Time) int {
+	if !s.rate.Measured() {
+		return 0
+	}
+	w, estimate := &s.width, float64(s.rate.Bitrate())
+	switch harm := s.harmed(now); {
+	case harm && (w.budget == 0 || estimate < w.budget):
+		w.budget, w.easy = estimate, time.Time{}
+	case !harm && w.budget > 0:
+		w.budget = max(estimate, w.budget*recovery)
+	}
+	if w.budget == 0 {
+		return 0
+	}
+	// A picture that cannot be had in less is not given up for half as much again: an estimate is one.
+	return int(max(w.budget, min(float64(s.least(now)), w.budget*1.5)))
+}
+
+// harmed says whether packets are lost on the way to the client, or queue up.
+func (s *subscriber) harmed(now time.Time) bool {
+	w := &s.width
+	if lost, sent := s.recent.take(); lost > harmfulLoss*float64(max(sent, leastPackets)) {
+		return true
+	}
+	trip := time.Duration(s.rtt.Load())
+	if trip == 0 {
+		return false
+	}
+	if now.After(w.turn) {
+		w.before, w.trip, w.turn = w.trip, trip, now.Add(tripWindow)
+	}
+	w.trip = min(w.trip, trip)
+	base := w.trip
+	if w.before > 0 {
+		base = min(base, w.before)
+	}
+	return trip > base+harmfulQueue
+}
+
+// settled notes whether everybody has what they want.
+func (w *bandwidth) settled(now time.Time, all bool) {
+	switch {
+	case !all:
+		w.easy = time.Time{}
+	case w.easy.IsZero():
+		w.easy = now
+	case now.Sub(w.easy) > easyFor:
+		w.budget = 0
+	}
+}
+
+// least is what the lowest layers of all that the client wants take.
+func (s *subscriber) least(now time.Time) int {
+	sum := 0
+	for _, sub := range s.owner.subs {
+		src, live := sub.track.source, sub.track.source.Live()
+		if sub.down.fw.Wanted() == forward.None || src.Muted() {
+			continue
+		}
+		for layer := range forward.MaxLayers {
+			if live.Has(layer) {
+				sum += src.Bitrate(layer, now)
+				break
+			}
+		}
+	}
+	return sum*10/9 + 1 // the allocator leaves a tenth unused
+}
+
+// allocate divides the way to the client among what it receives, and tells it what had to be paused.
+func (s *subscriber) allocate() {
+	now := time.Now()
+	res := s.share.Allocate(s.estimate(now), now)
+	s.width.settled(now, res.Probe == 0)
+	var states []*signal.StreamStateInfo
+	for _, c := range res.Changes {
+		if !c.Turned {
+			continue
+		}
+		for _, sub := range s.owner.subs {
+			if sub.down.fw == c.Forwarder {
+				states = append(states, streamState(sub.track, c.Paused))
+			}
+		}
+	}
+	if len(states) > 0 {
+		s.owner.send(&signal.SignalResponse{Message: &signal.SignalResponse_StreamStateUpdate{
+			StreamStateUpdate: &signal.StreamStateUpdate{StreamStates: states}}})
+	}
+}
+
+func streamState(t *track, paused bool) *signal.StreamStateInfo {
+	state := signal.StreamState_ACTIVE
+	if paused {
+		state = signal.StreamState_PAUSED
+	}
+	return &signal.StreamStateInfo{ParticipantSid: t.owner.sid, TrackSid: t.sid, State: state}
+}
+
+// report sends the client, about once a second, how the clocks of what it receives relate.
+func (s *subscriber) report(now time.Time) {
+	for _, sub := range s.owner.subs {
+		sub.down.report(now)
+	}
+}
+
+// checkQuality tells the publisher which layers of a track anybody wants, when that has changed. It runs in the owner's mailbox.
+func (t *track) checkQuality() {
+	if t.source == nil || !t.source.Codec().Video() {
+		return
+	}
+	if _, changed := t.source.Needed(time.Now()); changed {
+		t.tellQuality()
+	}
+}
+
+// tellQuality tells the publisher which layers are wanted. One that was asked to may then save itself the others.
+func (t *track) tellQuality() {
+	if t.source == nil || !t.source.Codec().Video() {
+		return
+	}
+	layers, _ := t.source.Needed(time.Now())
+	var qualities []*signal.SubscribedQuality
+	for q := signal.VideoQuality_LOW; q <= signal.VideoQuality_HIGH; q++ {
+		layer := t.source.LayerForQuality(int(q))
+		qualities = append(qualities, &signal.SubscribedQuality{Quality: q, Enabled: layer != forward.None && layers.Has(layer)})
+	}
+	_, codec, _ := strings.Cut(strings.ToLower(t.mime), "/")
+	t.owner.send(&signal.SignalResponse{Message: &signal.SignalResponse_SubscribedQualityUpdate{
+		SubscribedQualityUpdate: &signal.SubscribedQualityUpdate{TrackSid: t.sid, SubscribedQualities: qualities,
+			SubscribedCodecs: []*signal.SubscribedCodec{{Codec: codec, Qualities: qualities}}}}})
+}

@@ -1,0 +1,297 @@
+package rtc
+
+import (
+	"encoding/binary"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/webrtc/v4"
+
+	"parley/internal/rtc/forward"
+)
+
+// down is a track on its way to one subscriber: a webrtc.TrackLocal whose packets a forwarder makes.
+type down struct {
+	track *track
+	sub   *subscriber
+	fw    *forward.Forwarder
+	id    string // in the offer
+	slot  *slot
+	bound atomic.Pointer[binding]
+
+	proposed bool        // an offer names the track; of the owner's mailbox
+	agreed   atomic.Bool // the client has agreed to its section, or will have when Bind is called
+
+	stream   string // of media, in the offer
+	lost     int32  // packets, as the client has reported them; of the slot's reader
+	received uint32 // the highest number that it has reported
+}
+
+// binding is what was negotiated for a track.
+type binding struct {
+	id     string
+	writer webrtc.TrackLocalWriter
+	ssrc   uint32
+	rtx    uint32 // 0: retransmissions repeat the packet
+
+	payload uint8
+}
+
+// slot is a media section of a subscriber's connection. It carries one track after another: sections cannot be removed, and a call in
+// which people come and go would else collect them. Its streams' numbers go on from one track to the next: encryption counts on it.
+type slot struct {
+	transceiver *webrtc.RTPTransceiver
+	sender      *webrtc.RTPSender
+	mime        string
+	current     atomic.Pointer[down]
+	media, rtx  numbering
+	reading     bool
+}
+
+// numbering makes one sequence of numbers of those that tracks bring along.
+type numbering struct {
+	last   atomic.Uint32 // the highest that was written; the bit above the number says that there is one
+	offset atomic.Uint32
+	begun  atomic.Bool // the current track has written
+	mu     sync.Mutex  // held while it begins
+}
+
+const written = 1 << 16
+
+// renumber gives the number under which a packet is written.
+func (n *numbering) renumber(seq uint16) uint16 {
+	if !n.begun.Load() {
+		n.begin(seq)
+	}
+	seq += uint16(n.offset.Load())
+	if last := n.last.Load(); last&written == 0 || int16(seq-uint16(last)) > 0 {
+		n.last.Store(written | uint32(seq))
+	}
+	return seq
+}
+
+func (n *numbering) begin(seq uint16) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if last := n.last.Load(); !n.begun.Load() && last&written != 0 {
+		n.offset.Store(uint32(uint16(last) + 1 - seq))
+	}
+	n.begun.Store(true)
+}
+
+// original gives the forwarder's number of a packet that was written under another.
+func (n *numbering) original(seq uint16) uint16 { return seq - uint16(n.offset.Load()) }
+
+// next begins a track.
+func (n *numbering) next() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.begun.Store(false)
+	n.offset.Store(0)
+}
+
+// ID, StreamID, RID and Kind are how the track is named in the offer.
+func (d *down) ID() string { return d.id }
+
+// StreamID is the media stream that the client plays the track in.
+func (d *down) StreamID() string { return d.stream }
+
+// RID is empty: subscribers get one layer at a time.
+func (d *down) RID() string { return "" }
+
+// Kind says whether it is sound or picture.
+func (d *down) Kind() webrtc.RTPCodecType {
+	if d.track.source.Codec().Video() {
+		return webrtc.RTPCodecTypeVideo
+	}
+	return webrtc.RTPCodecTypeAudio
+}
+
+// Bind says how packets are to be written. A new section's is called when the client has agreed to it, one of a section that carried
+// another track before is called at once.
+func (d *down) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
+	codec, ok := chooseCodec(c.CodecParameters(), d.track.mime, d.track.fmtp)
+	if !ok {
+		d.sub.owner.do(func() { d.sub.owner.unsupported(d) })
+		return webrtc.RTPCodecParameters{}, webrtc.ErrUnsupportedCodec
+	}
+	b := &binding{id: c.ID(), writer: c.WriteStream(), ssrc: uint32(c.SSRC())}
+	if rtx, ok := rtxOf(c.CodecParameters(), codec.PayloadType); ok && c.SSRCRetransmission() != 0 {
+		b.rtx = uint32(c.SSRCRetransmission())
+		d.fw.BindRTX(b.rtx, uint8(rtx))
+	}
+	b.payload = uint8(codec.PayloadType)
+	d.bound.Store(b)
+	if d.agreed.Load() {
+		d.begin(b)
+	}
+	return codec, nil
+}
+
+// agree is called when the client has agreed to the track in a section that carried another before. Packets that came earlier
+// would seem to belong to a section that is in use, and spoil it.
+func (d *down) agree() {
+	if b := d.bound.Load(); !d.agreed.Swap(true) && b != nil {
+		d.begin(b)
+	}
+}
+
+func (d *down) begin(b *binding) {
+	d.fw.Bind(b.ssrc, b.payload, time.Now())
+	d.track.seen()
+}
+
+// Unbind is called when the section carries the track no more.
+func (d *down) Unbind(c webrtc.TrackLocalContext) error {
+	if b := d.bound.Load(); b != nil && c != nil && b.id == c.ID() {
+		d.bound.Store(nil)
+	}
+	return nil
+}
+
+// forward hands one packet to the subscriber, and returns how many bytes that were.
+func (d *down) forward(p *forward.Packet, out *forward.Out) int {
+	if d.sub.up.Load() && d.fw.Forward(p, out) {
+		return d.write(out)
+	}
+	return 0
+}
+
+// write puts a packet that the forwarder made on the subscriber's connection.
+func (d *down) write(out *forward.Out) int {
+	b := d.bound.Load()
+	if b == nil {
+		return 0
+	}
+	if b.rtx != 0 && out.Header.SSRC == b.rtx {
+		out.Header.SequenceNumber = d.slot.rtx.renumber(out.Header.SequenceNumber)
+		if len(out.Payload) >= 2 { // it begins with the number of the packet that it repeats
+			seq := binary.BigEndian.Uint16(out.Payload) + uint16(d.slot.media.offset.Load())
+			binary.BigEndian.PutUint16(out.Payload, seq)
+		}
+	} else {
+		out.Header.SequenceNumber = d.slot.media.renumber(out.Header.SequenceNumber)
+	}
+	n, err := b.writer.WriteRTP(&out.Header, out.Payload)
+	if err != nil {
+		return 0 // the connection is broken, or its buffers are full; the subscriber asks again for what it misses
+	}
+	return n
+}
+
+// readReports takes what the client says about the streams of a section: what it misses, and how well the rest arrives.
+func (s *slot) readReports() {
+	var out forward.Out
+	buf := make([]byte, maxPacket)
+	for {
+		n, _, err := s.sender.Read(buf)
+		if err != nil {
+			return
+		}
+		packets, err := rtcp.Unmarshal(buf[:n])
+		d := s.current.Load()
+		if err != nil || d == nil {
+			continue
+		}
+		now := time.Now()
+		for _, p := range packets {
+			switch p := p.(type) {
+			case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
+				d.fw.KeyFrame(now)
+			case *rtcp.TransportLayerNack:
+				d.repeat(p, now, &out)
+			case *rtcp.ReceiverReport:
+				d.assess(p, now)
+			}
+		}
+	}
+}
+
+// repeat sends again what the client misses.
+func (d *down) repeat(nack *rtcp.TransportLayerNack, now time.Time, out *forward.Out) {
+	for _, pair := range nack.Nacks {
+		pair.Range(func(seq uint16) bool {
+			if d.fw.Retransmit(d.slot.media.original(seq), now, out) {
+				n := d.write(out)
+				d.sub.owner.engine.stats.packetsOut.Add(1)
+				d.sub.owner.engine.stats.bytesOut.Add(int64(n))
+			}
+			return true
+		})
+	}
+}
+
+// assess takes what the client says of how the track arrives.
+func (d *down) assess(rr *rtcp.ReceiverReport, now time.Time) {
+	b := d.bound.Load()
+	for i := range rr.Reports {
+		if r := &rr.Reports[i]; b != nil && r.SSRC == b.ssrc {
+			if d.received != 0 {
+				d.sub.suffered(int64(int32(r.TotalLost<<8)>>8-d.lost), int64(r.LastSequenceNumber-d.received))
+			}
+			d.lost, d.received = int32(r.TotalLost<<8)>>8, r.LastSequenceNumber
+			d.sub.measured(r, now)
+		}
+	}
+}
+
+// report sends the subscriber how the track's clock relates to the others'.
+func (d *down) report(now time.Time) {
+	b := d.bound.Load()
+	if b == nil || !d.sub.up.Load() {
+		return
+	}
+	if sr, ok := d.fw.SenderReport(now); ok {
+		// A report that is lost is followed by another.
+		_ = d.sub.pc.WriteRTCP([]rtcp.Packet{&sr})
+	}
+}
+
+// chooseCodec finds among the negotiated codecs that of the media. H.264 has profiles: one that cannot be decoded is none.
+func chooseCodec(all []webrtc.RTPCodecParameters, mime, fmtp string) (webrtc.RTPCodecParameters, bool) {
+	var near *webrtc.RTPCodecParameters
+	for i, c := range all {
+		if !strings.EqualFold(c.MimeType, mime) {
+			continue
+		}
+		if profile(c.SDPFmtpLine) == profile(fmtp) {
+			return c, true
+		}
+		if near == nil {
+			near = &all[i]
+		}
+	}
+	if near == nil {
+		return webrtc.RTPCodecParameters{}, false
+	}
+	return *near, true
+}
+
+// profile is the part of a codec's parameters that decides whether it can be decoded.
+func profile(fmtp string) string {
+	for part := range strings.SplitSeq(fmtp, ";") {
+		key, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+		if strings.EqualFold(key, "profile-level-id") && len(value) >= 4 {
+			return strings.ToLower(value[:4]) // the level follows
+		}
+		if strings.EqualFold(key, "profile-id") {
+			return value
+		}
+	}
+	return ""
+}
+
+// rtxOf finds the payload type of retransmissions of another.
+func rtxOf(all []webrtc.RTPCodecParameters, of webrtc.PayloadType) (webrtc.PayloadType, bool) {
+	for _, c := range all {
+		apt, ok := strings.CutPrefix(c.SDPFmtpLine, "apt=")
+		if n, err := strconv.Atoi(apt); ok && err == nil && n == int(of) && strings.EqualFold(c.MimeType, webrtc.MimeTypeRTX) {
+			return c.PayloadType, true
+		}
+	}
+	return 0, false
+}
