@@ -14,6 +14,7 @@ import (
 	"parley/account"
 	"parley/catalog"
 	"parley/internal/actor"
+	"parley/internal/api"
 	"parley/internal/bus"
 	"parley/internal/db"
 	"parley/internal/fault"
@@ -120,8 +121,8 @@ type Service struct {
 	fan     *fanout
 	inbox   *inboxFeed
 	read    *readAudit
-	starts  *limiter
-	writes  *limiter
+	starts  *api.Limiter
+	writes  *api.Limiter
 	sites   siteCache
 }
 

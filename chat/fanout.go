@@ -71,7 +71,10 @@ func (f *fanout) push(channel string, e envelope) {
 	if !f.serving() {
 		return
 	}
-	e.ID, e.Time = db.NewID(), time.Now().UTC().Format(time.RFC3339Nano)
+	if e.ID == "" {
+		e.ID = db.NewID()
+	}
+	e.Time = time.Now().UTC().Format(time.RFC3339Nano)
 	data, err := json.Marshal(e)
 	if err == nil {
 		err = f.hub.Publish(f.ctx, channel, data)

@@ -1,7 +1,7 @@
 // Package privacy keeps the promises that concern all kept data at once. For now it erases people: it walks the catalogue
 // from a person to everything they own, generically, after the vault destroyed their keys; it repeats the erasures of the
 // ledger on a data store that was restored from a backup; and it sweeps rows without sealed values that are past their time.
-// It knows tables from the catalogue alone.
+// It keeps the texts of notices and who acknowledged which of them. It knows others' tables from the catalogue alone.
 package privacy
 
 import (
@@ -38,7 +38,7 @@ type Options struct {
 	Logger  *slog.Logger
 }
 
-// Service erases.
+// Service erases, and keeps who was told what.
 type Service struct {
 	opt   Options
 	plan  []statement
@@ -158,10 +158,9 @@ type ReceiptView struct {
 
 // Routes is this domain's part of the API.
 func (s *Service) Routes() []api.Route {
-	return []api.Route{
+	return append(s.noticeRoutes(),
 		api.Op(api.Route{Method: "DELETE", Path: "/persons/{id}", Access: api.Manager, Purpose: catalog.Rights, Status: http.StatusOK,
-			Name: "erase-person", Summary: "Erase a person: keys destroyed, conversations gone", Tag: "Persons"}, s.httpErase),
-	}
+			Name: "erase-person", Summary: "Erase a person: keys destroyed, conversations gone", Tag: "Persons"}, s.httpErase))
 }
 
 func (s *Service) httpErase(ctx context.Context, in *eraseInput) (*eraseOutput, error) {

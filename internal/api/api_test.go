@@ -389,7 +389,7 @@ func TestSecurityHeaders(t *testing.T) {
 	s.api.Mux().HandleFunc("GET /w/x", func(w http.ResponseWriter, r *http.Request) {})
 	got := s.do(t, "PUT", "/api/v1/things/1", `{"name":"a"}`).header
 	for k, v := range map[string]string{"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Cache-Control": "no-store",
-		"Strict-Transport-Security": "max-age=63072000", "Referrer-Policy": "no-referrer"} {
+		"Strict-Transport-Security": "max-age=31536000", "Referrer-Policy": "no-referrer"} {
 		if got.Get(k) != v {
 			t.Errorf("%s: %q", k, got.Get(k))
 		}
@@ -400,6 +400,17 @@ func TestSecurityHeaders(t *testing.T) {
 	w := s.do(t, "GET", "/w/x", "").header
 	if w.Get("X-Frame-Options") != "" || w.Get("Content-Security-Policy") != "default-src 'self'; frame-ancestors *" {
 		t.Errorf("widget: %v", w)
+	}
+}
+
+// Strict-Transport-Security is for names, and over HTTPS only (promise I6).
+func TestPromise_I6_OnlyNamesArePinned(t *testing.T) {
+	for base, want := range map[string]string{"https://chat.example": "max-age=31536000", "https://chat.example:8443": "max-age=31536000",
+		"http://chat.example": "", "https://localhost:8443": "", "https://shop.localhost": "", "https://127.0.0.1:8443": "", "https://[2001:db8::1]": ""} {
+		s := start(t, func(o *api.Options) { o.BaseURL = base }, putThing(echo))
+		if got := s.do(t, "GET", "/nowhere", "").header.Get("Strict-Transport-Security"); got != want {
+			t.Errorf("%s: %q, want %q", base, got, want)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"runtime"
 	"sort"
@@ -117,11 +118,23 @@ func (a *API) secure(policies []Policy, next http.Handler) http.Handler {
 			h.Set("Referrer-Policy", "no-referrer")
 		}
 		h.Set("Permissions-Policy", "interest-cohort=(), browsing-topics=()")
-		if Secure(r.Context()) {
-			h.Set("Strict-Transport-Security", "max-age=63072000")
+		if pinned(PublicURL(r)) {
+			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// pinned reports whether browsers shall ask for the public address by HTTPS only, for a year (promise I6). An address or localhost is
+// whatever it is today: pinning it would shut out what somebody else runs there tomorrow.
+func pinned(base string) bool {
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "https" {
+		return false
+	}
+	host := strings.TrimSuffix(u.Hostname(), ".")
+	_, err = netip.ParseAddr(host)
+	return err != nil && host != "localhost" && !strings.HasSuffix(host, ".localhost")
 }
 
 // recover answers a panic with a 500. The value is not logged: it may hold what a person wrote.

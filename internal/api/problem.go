@@ -25,6 +25,7 @@ type Document struct {
 	Detail     string       `json:"detail,omitempty" doc:"For people, in the language of Accept-Language"`
 	Code       string       `json:"code" doc:"Stable and machine-readable" example:"message_empty"`
 	Field      string       `json:"field,omitempty" doc:"JSON name of the one input at fault" example:"body"`
+	Object     string       `json:"object,omitempty" doc:"Id of what stands in the way, where it can be asked for"`
 	Errors     []FieldError `json:"errors,omitempty" nullable:"false" doc:"Every input at fault, when there are several"`
 	RetryAfter int          `json:"retry_after,omitempty" doc:"Seconds until it is worth trying again; also in Retry-After"`
 	Request    string       `json:"request,omitempty" doc:"Id of the request, to quote to whoever runs this server"`
@@ -106,7 +107,7 @@ func (a *API) document(ctx context.Context, err error) *Document {
 		return a.finish(ctx, ready)
 	}
 	f := fault.Of(err)
-	d := &Document{Status: Status(f.Kind), Code: f.Code, Field: f.Field, Detail: f.Text}
+	d := &Document{Status: Status(f.Kind), Code: f.Code, Field: f.Field, Object: f.Object, Detail: f.Text}
 	if d.Code == "" {
 		d.Code = f.Kind.String()
 	}
@@ -114,7 +115,7 @@ func (a *API) document(ctx context.Context, err error) *Document {
 		d.RetryAfter = int(math.Ceil(f.RetryAfter.Seconds()))
 	}
 	if f.Kind == fault.Internal {
-		d.Detail, d.Field = "", ""
+		d.Detail, d.Field, d.Object = "", "", ""
 	}
 	a.logFault(ctx, f)
 	return a.finish(ctx, d)

@@ -39,12 +39,14 @@ func (k Kind) String() string {
 }
 
 // Error is kind + operation + cause. Code is stable and machine-readable ("message_too_long"); Text is
-// for people, in English, and must hold nothing that a person wrote; Field is the JSON name of the input at fault.
+// for people, in English, and must hold nothing that a person wrote; Field is the JSON name of the input at fault; Object is
+// the id of what stands in the way, where the client can do something with it.
 type Error struct {
 	Kind       Kind
 	Op         string // "chat.Send"
 	Code       string // defaults to the kind's name
 	Field      string
+	Object     string
 	Text       string
 	RetryAfter time.Duration
 	Cause      error

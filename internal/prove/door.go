@@ -1,7 +1,6 @@
 package prove
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,9 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"parley/account"
-	"parley/app"
 	"parley/internal/db"
-	"parley/internal/fault"
 )
 
 // weakPasswords tries passwords on an invitation that must be refused (I1), and whether the invitation alone opens anything (I2).
@@ -330,15 +327,4 @@ func (r *run) watched(ctx context.Context) error {
 	}
 	r.found.check("B3", reads == 1, "an agent's reading of a conversation is in the audit log, once a sitting: who, which conversation, for support", reads)
 	return nil
-}
-
-// plainListener tries to serve plain HTTP to other machines.
-func (r *run) plainListener(ctx context.Context) {
-	var out bytes.Buffer
-	err := app.Serve(ctx, app.Config{Data: r.dir + "/never", Listen: "0.0.0.0:0"}, &out, &out)
-	r.found.check("I6", err != nil && fault.Of(err).Code == "listen_plain", "a plain HTTP listener that other machines could reach refuses to start", err)
-	a, cerr := r.people.agent.call(ctx, "GET", "/app/", nil, nil)
-	if cerr == nil {
-		r.found.check("I6", strings.Contains(a.header.Get("Strict-Transport-Security"), "max-age="), "behind HTTPS every answer has Strict-Transport-Security")
-	}
 }

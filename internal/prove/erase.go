@@ -240,7 +240,11 @@ func (r *run) absent(ctx context.Context, id, when string) error {
 		{p.gone.client, "GET", "/api/v1/widget/conversations", 401, "token_unknown"}}
 	for _, c := range p.gone.conversations {
 		asks = append(asks, ask{p.agent, "GET", "/api/v1/conversations/" + c, 404, "conversation_unknown"},
-			ask{p.agent, "GET", "/api/v1/conversations/" + c + "/messages", 404, "conversation_unknown"})
+			ask{p.agent, "GET", "/api/v1/conversations/" + c + "/messages", 404, "conversation_unknown"},
+			ask{p.agent, "GET", "/api/v1/conversations/" + c + "/calls", 404, "conversation_unknown"})
+	}
+	if p.call != "" {
+		asks = append(asks, ask{p.agent, "GET", "/api/v1/calls/" + p.call, 404, "call_unknown"})
 	}
 	good := true
 	for _, q := range asks {
@@ -273,7 +277,7 @@ func (r *run) absent(ctx context.Context, id, when string) error {
 		good = r.found.check(id, a.status == 200, when+": another visitor's conversation is still there") && good
 	}
 	if good {
-		r.found.holds(id, "%s: person, conversations, messages and token are unknown to the API", when)
+		r.found.holds(id, "%s: person, conversations, messages, calls and token are unknown to the API", when)
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ type people struct {
 	gone      *visitor // is erased
 	stays     *visitor // is not
 	bare      *visitor // told nothing that is optional
+	call      string   // of gone and agent
 }
 
 // visitor is somebody who wrote.

@@ -145,7 +145,7 @@ var security = []promise{
 	{"I3", "Sign-out revokes on the server.", ""},
 	{"I4", "Idle and absolute login limits.", ""},
 	{"I5", "The 20th consecutive failure blocks the address (IPv6 by prefix); success resets.", ""},
-	{"I6", "TLS ≥ 1.2, HSTS; also for SMTP, database and media.", "notify and video"},
+	{"I6", "TLS ≥ 1.2, HSTS; also for SMTP, database and media.", "notify"},
 	{"I7", "Field and blob encryption bound to person and field.", ""},
 	{"I8", "Default-deny, field-level roles.", "accounts"},
 	{"I9", "Scheduled vulnerability scans.", "privacy"},

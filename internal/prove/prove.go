@@ -188,7 +188,7 @@ func captureStandardLog(w io.Writer) (restore func()) {
 // live is the first life of the scratch installation.
 func (r *run) live(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		r.settle, r.visits, r.readBack, r.watched, r.strippedPage, r.loiter, r.publicPages, r.sessions, r.failures, r.defaultDeny,
+		r.settle, r.visits, r.calls, r.readBack, r.watched, r.strippedPage, r.loiter, r.publicPages, r.sessions, r.failures, r.defaultDeny,
 		r.optional, r.machinePages, r.outward,
 	} {
 		if err := step(ctx); err != nil {
@@ -196,7 +196,9 @@ func (r *run) live(ctx context.Context) error {
 		}
 		r.connections()
 	}
-	r.plainListener(ctx)
+	if err := r.encrypted(ctx); err != nil {
+		return err
+	}
 	r.withoutCookies()
 	return nil
 }
