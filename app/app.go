@@ -4,6 +4,8 @@ package app
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"log/slog"
@@ -25,6 +27,7 @@ import (
 	"parley/person"
 	"parley/privacy"
 	"parley/vault"
+	"parley/video"
 )
 
 // App is an opened Parley: its stores and services, without listeners.
@@ -42,6 +45,7 @@ type App struct {
 	account *account.Service
 	persons *person.Service
 	chat    *chat.Service
+	video   *video.Service
 	privacy *privacy.Service
 
 	closers []func() error // run in reverse order
@@ -108,7 +112,7 @@ func (a *App) openStores(ctx context.Context) (err error) {
 	if err := AllowStores(a.gate, a.cfg); err != nil {
 		return err
 	}
-	dial := a.gate.Dialer("postgres")
+	dial := atHome(a.gate.Dialer("postgres"), "--database", a.cfg.Database, "Add sslmode=verify-full to the URL, or reach it through a private network.")
 	if a.data, err = db.Open(ctx, db.Config{URL: a.cfg.Database, Dial: dial, SyncOff: a.cfg.SyncOff}); err != nil {
 		if f := fault.Of(err); f.Field == "database" {
 			f.Field = "--database"
@@ -149,6 +153,12 @@ func nodeName(data string, joined bool) string {
 		data += alone
 	}
 	return host + ":" + data
+}
+
+// shortName is the same for every run on a data directory, and says nothing of the machine to who reads it in a row.
+func shortName(data string) string {
+	sum := sha256.Sum256([]byte(nodeName(data, true)))
+	return hex.EncodeToString(sum[:8])
 }
 
 // aloneOrJoined refuses a second node that could not hear the first: their visitors and agents would miss each other.
@@ -201,7 +211,7 @@ func (a *App) openRedis(ctx context.Context) error {
 	if err != nil {
 		return bad("redis", "redis_url", "it has the form redis://host:6379/0")
 	}
-	dial, tlsConfig := a.gate.Dialer("redis"), opt.TLSConfig
+	dial, tlsConfig := atHome(a.gate.Dialer("redis"), "--redis", a.cfg.Redis, "Use rediss://, or reach it through a private network."), opt.TLSConfig
 	opt.Dialer = dial
 	if tlsConfig != nil {
 		opt.Dialer = overTLS(dial, tlsConfig)
@@ -209,7 +219,9 @@ func (a *App) openRedis(ctx context.Context) error {
 	redis.SetLogger(redisLog{a.log}) // the client's only way to be told
 	a.redis = redis.NewClient(opt)
 	a.closing(a.redis.Close)
-	if err := a.redis.Ping(ctx).Err(); err != nil {
+	if err := a.redis.Ping(ctx).Err(); fault.Is(err, fault.Forbidden) {
+		return err
+	} else if err != nil {
 		return fault.New(fault.Unavailable, "app.openRedis", "redis_away", "Redis does not answer at the address that --redis names.")
 	}
 	return nil
@@ -229,6 +241,8 @@ func (a *App) openServices() (err error) {
 		StartsPerMinute: a.cfg.StartsPerMinute, WritesPerSecond: a.cfg.SocketCommands})
 	a.privacy = privacy.New(privacy.Options{DB: a.data, Vault: a.vault, Bus: a.bus, Catalog: a.catalog, Account: a.account,
 		Persons: a.persons, Logger: a.log})
+	a.video = video.New(video.Options{DB: a.data, Bus: a.bus, Account: a.account, Conversations: conversations{a.chat}, Notices: a.privacy,
+		Logger: a.log, Node: shortName(a.cfg.Data), Limits: video.Limits{Participants: a.cfg.CallParticipants, JoinsPerMinute: a.cfg.CallJoins}})
 	a.openJobs()
 	return nil
 }

@@ -37,6 +37,20 @@ type Config struct {
 	KeyBackupLife time.Duration // how long backups of Keys are kept: an erasure is final after that
 	Version       string        // of the program, for the API page and the log
 
+	Domain       string // public host names, separated by commas, for which a certificate is got; "" = none
+	ACMEEmail    string // where the certificate authority may write; "" = it may not
+	ACMECA       string // directory of the authority; "" = Let's Encrypt
+	ACMERoot     string // file with the root of ACMECA; "" = trusted already
+	TLSCert      string // file with a certificate of one's own, in place of Domain
+	TLSKey       string // file with its key
+	HTTPRedirect string // host:port that sends plain HTTP to HTTPS, or "off"; "" = port 80 with Domain
+
+	RTCUDP, RTCTCP      string // host:port that audio and video use over UDP and TCP; "" = by Listen, "off" = none
+	RTCTURN, RTCTURNTLS string // host:port of the relay (TURN) over UDP and over TLS; "" and "off" as above
+	PublicIPs           string // addresses that browsers reach the media ports at, separated by commas; "" = this machine's own
+
+	ports ports // where the media listen, once resolved
+
 	// OnReady is told the server's own address once it answers, whatever BaseURL says; for tests and commands that run a server.
 	OnReady func(url string)
 
@@ -44,6 +58,8 @@ type Config struct {
 	StartsPerMinute   int // new conversations from one address; 0 = 10
 	ConnectsPerSecond int // socket connections from one address; 0 = 20
 	SocketCommands    int // commands a second on one socket; 0 = 20
+	CallParticipants  int // people in one call; 0 = 8
+	CallJoins         int // entries into calls by one person a minute; 0 = 30
 
 	// For measuring and for the test of the durability test. No flag sets them.
 	NoOpVault bool // run although the program was built to seal nothing
@@ -54,6 +70,8 @@ type Config struct {
 func (c *Config) Flags(fs *flag.FlagSet) {
 	c.StoreFlags(fs)
 	fs.StringVar(&c.Proxies, "trusted-proxies", "", "`addresses` or prefixes of proxies whose X-Forwarded-* headers count, separated by commas")
+	c.acmeFlags(fs)
+	c.mediaFlags(fs)
 	fs.BoolVar(&c.Demo, "demo", false, "also serve a demo shop on its own origin, with a member and a site made ready")
 	fs.StringVar(&c.DemoListen, "demo-listen", "localhost:8081", "`host:port` of the demo shop")
 	fs.IntVar(&c.StartsPerMinute, "limit-starts", 0, "new conversations a minute from one address (default 10)")
@@ -68,8 +86,9 @@ func (c *Config) StoreFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Redis, "redis", "", "`URL` of Redis, for several processes: redis://host:6379/0")
 	fs.StringVar(&c.Keys, "keys", "", "`directory` of the master key and the deletion ledger; keep it out of data backups; DATA/keys if empty")
 	fs.StringVar(&c.LedgerHead, "ledger-head", "", "second `file` with the head of the deletion ledger, best on another disk; DATA/ledger.head if empty")
-	fs.StringVar(&c.Listen, "listen", "127.0.0.1:8080", "`host:port` to listen on")
-	fs.StringVar(&c.BaseURL, "base-url", "", "public `URL` of this server, such as https://chat.example; taken from the request if empty")
+	fs.StringVar(&c.Listen, "listen", "", "`host:port` to listen on; 127.0.0.1:8080, or port 443 with --domain or --tls-cert, if empty")
+	fs.StringVar(&c.BaseURL, "base-url", "", "public `URL` of this server, such as https://chat.example; by --domain, or taken from the request, if empty")
+	c.tlsFlags(fs)
 	fs.DurationVar(&c.KeyBackupLife, "key-backup-life", 0, "how long you keep backups of the keys directory (720h for 30 days); an erasure is final after that")
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", "text", "text or json")
@@ -105,6 +124,14 @@ func (c *Config) resolve() error {
 	if c.Database == "" {
 		c.Database = "sqlite://" + filepath.Join(c.Data, "parley.db")
 	}
+	if err := c.resolveTLS(); err != nil {
+		return err
+	}
+	if c.ports == (ports{}) { // before --listen is replaced by the port that it got
+		if err := c.resolveMedia(); err != nil {
+			return err
+		}
+	}
 	if c.BaseURL != "" {
 		u, err := url.Parse(c.BaseURL)
 		if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || (u.Path != "" && u.Path != "/") {
@@ -131,17 +158,19 @@ func (c *Config) checkLog() error {
 	return nil
 }
 
-// checkListen refuses a plaintext listener that others could reach (promise I6): behind a proxy that ends TLS, the base URL says https.
+// checkListen refuses a plaintext listener that others could reach (promise I6): this server has a certificate, or it stands
+// behind a proxy that ends TLS, and the base URL says https.
 func (c *Config) checkListen() error {
 	host, _, err := net.SplitHostPort(c.Listen)
 	if err != nil {
 		return bad("listen", "listen_invalid", "it has the form host:port, such as 127.0.0.1:8080")
 	}
-	if loopback(host) || strings.HasPrefix(c.BaseURL, "https://") {
+	if loopback(host) || c.ownTLS() || strings.HasPrefix(c.BaseURL, "https://") {
 		return nil
 	}
-	return bad("listen", "listen_plain", fmt.Sprintf("%s can be reached from other machines, and Parley speaks plain HTTP there. "+
-		"Put a proxy that ends TLS in front and set --base-url https://…, or listen on 127.0.0.1", c.Listen))
+	return bad("listen", "listen_plain", fmt.Sprintf("%s can be reached from other machines, and Parley would speak plain HTTP there. "+
+		"Let Parley get a certificate with --domain chat.example, or give it yours with --tls-cert and --tls-key; "+
+		"or put a proxy that ends TLS in front and set --base-url https://…; or listen on 127.0.0.1", c.Listen))
 }
 
 func loopback(host string) bool {
@@ -187,12 +216,20 @@ func makeDirs(paths ...string) error {
 	return nil
 }
 
+// scheme is that of the server's own port.
+func (c *Config) scheme() string {
+	if c.ownTLS() {
+		return "https://"
+	}
+	return "http://"
+}
+
 // publicURL is the address for links that no request asked for.
 func (c *Config) publicURL() string {
 	if c.BaseURL != "" {
 		return c.BaseURL
 	}
-	return "http://" + c.Listen
+	return c.scheme() + c.Listen
 }
 
 // Explain writes an error as one line that an operator can act upon.

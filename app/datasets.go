@@ -10,7 +10,9 @@ import (
 	"parley/internal/bus/realtime"
 	"parley/internal/db"
 	"parley/person"
+	"parley/privacy"
 	"parley/vault"
+	"parley/video"
 )
 
 //go:generate go run ../tools/gendata -o ../docs/data.md
@@ -22,7 +24,8 @@ func Datasets() []catalog.Dataset {
 
 // DataDatasets is what the database holds, and what is not in a database at all.
 func DataDatasets() []catalog.Dataset {
-	return []catalog.Dataset{db.Data, bus.Data, realtime.Data, api.Data, egress.Data, account.Data, person.Data, chat.Data, console, logs}
+	return []catalog.Dataset{db.Data, bus.Data, realtime.Data, api.Data, egress.Data, account.Data, person.Data, chat.Data, video.Data, privacy.Data,
+		console, logs}
 }
 
 // KeyDatasets is what the key store holds.
@@ -33,7 +36,8 @@ func Catalog() (*catalog.Catalog, error) { return catalog.New(Datasets()...) }
 
 // migrations are in the order of the walls: a domain's tables may refer to those above it.
 func migrations() []db.Migrations {
-	return []db.Migrations{bus.Migrations, api.Migrations, account.Migrations, person.Migrations, chat.Migrations}
+	return []db.Migrations{bus.Migrations, api.Migrations, account.Migrations, person.Migrations, chat.Migrations, video.Migrations,
+		privacy.Migrations}
 }
 
 var console = catalog.Dataset{Domain: "console", Browser: []catalog.Storage{{
@@ -68,5 +72,6 @@ var logs = catalog.Dataset{Domain: "log", LogKeys: []catalog.LogKey{
 	{Name: "type", Doc: "Type of an event"},
 	{Name: "member", Doc: "A member's id"},
 	{Name: "job", Doc: "A job's id"},
+	{Name: "until", Doc: "When the server's certificate ends"},
 	{Name: "signal", Doc: "What asked the server to stop"},
 }}

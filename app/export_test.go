@@ -2,6 +2,11 @@ package app
 
 import (
 	"context"
+	"log/slog"
+	"net"
+	"net/url"
+
+	"github.com/caddyserver/certmagic"
 
 	"parley/internal/db"
 )
@@ -34,3 +39,34 @@ func (a *App) SweepAged(ctx context.Context) (starts, tokens int64, err error) {
 	})
 	return starts, tokens, err
 }
+
+// PlainNeighbours is what stands before plain HTTP.
+func PlainNeighbours(l net.Listener, proxies string, log *slog.Logger) (net.Listener, error) {
+	trusted, err := (&Config{Proxies: proxies}).proxies()
+	return &neighbours{Listener: l, trusted: trusted, log: log}, err
+}
+
+// ListenFault is what an operator reads about a port that cannot be had.
+func ListenFault(err error, addr, flag string) error { return listenFault(err, addr, flag) }
+
+// OpenCertStore opens the directory in which certificates by ACME are kept.
+func OpenCertStore(dir string) (interface {
+	certmagic.Storage
+	Close() error
+}, error) {
+	return openCertStore(dir)
+}
+
+// ACMETrouble is what an operator reads about a certificate that could not be got.
+func ACMETrouble(err error) (text, code string) {
+	text, code, _ = acmeTrouble(err)
+	return text, code
+}
+
+// AtHome wraps the dialer of a store.
+func AtHome(dial func(context.Context, string, string) (net.Conn, error), raw string) func(context.Context, string, string) (net.Conn, error) {
+	return atHome(dial, "--database", raw, "Do this.")
+}
+
+// WayTo is where the plain port leads.
+func WayTo(base string, asked *url.URL) string { return wayTo(base, asked) }

@@ -3,8 +3,24 @@ package app
 import (
 	"context"
 
+	"parley/chat"
 	"parley/internal/actor"
+	"parley/video"
 )
+
+// conversations are the chat, as calls want it.
+type conversations struct{ chat *chat.Service }
+
+// Party returns who the actor in ctx is in a conversation.
+func (c conversations) Party(ctx context.Context, conversation string) (video.Party, error) {
+	p, err := c.chat.Party(ctx, conversation)
+	return video.Party{Org: p.Org, Conversation: p.Conversation, Person: p.Person, Side: video.Side(p.Kind), Member: p.Member}, err
+}
+
+// Publish sends an event of a call where the chat's own go.
+func (c conversations) Publish(e video.Event) {
+	c.chat.Publish(chat.Announcement{Org: e.Org, Type: e.Type, Conversation: e.Conversation, Person: e.Person, Agents: e.Agents, Data: e.Data})
+}
 
 // presence tells account who has a console open: a member's own channel has somebody in it.
 type presence struct{ hub hubPresence }

@@ -14,6 +14,8 @@ import (
 	"parley/internal/api"
 	"parley/internal/bus/realtime"
 	"parley/person"
+	"parley/privacy"
+	"parley/video"
 )
 
 // mount puts the whole server on one mux: the API's routes, the socket, the pages, and what operators watch.
@@ -28,12 +30,12 @@ func (s *server) mount() error {
 		Logger: s.log, BaseURL: s.cfg.BaseURL, TrustedProxies: proxies,
 		Members: s.account.Authenticate, Visitors: s.chat.Bearer,
 		Cookie:   func(name string) bool { _, ok := s.catalog.Cookie(name); return ok },
-		Policies: policies(), CrossOrigin: nil, Observe: m.observe, Texts: []api.Texts{{FS: texts(chat.Texts)}, {FS: texts(person.Texts)}},
+		Policies: policies(), CrossOrigin: nil, Observe: m.observe, Texts: []api.Texts{{FS: texts(chat.Texts)}, {FS: texts(person.Texts)}, {FS: texts(video.Texts)}, {FS: texts(privacy.Texts)}},
 	})
 	if err != nil {
 		return err
 	}
-	s.edge.Mount(slices.Concat(account.Routes(s.account), s.persons.Routes(), s.chat.Routes(), s.privacy.Routes())...)
+	s.edge.Mount(slices.Concat(account.Routes(s.account), s.persons.Routes(), s.chat.Routes(), s.video.Routes(), s.privacy.Routes(), s.checkRoutes())...)
 	s.hub, err = realtime.New(realtime.Options{
 		Handlers: s.chat.Handlers(s.account.Identify), Redis: s.redis, Logger: s.log, Version: s.cfg.Version,
 		AllowOrigin: api.SameOrigin, ClientAddr: api.ClientAddr,
@@ -45,6 +47,7 @@ func (s *server) mount() error {
 	}
 	mux := s.edge.Mux()
 	mux.Handle("GET /ws", s.hub)
+	s.mountCalls(mux)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.Handle("GET /metrics", nearby(promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})))

@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,47 +14,33 @@ import (
 	"parley/account"
 	"parley/internal/api"
 	"parley/internal/bus/realtime"
-	"parley/internal/fault"
 )
 
-const (
-	stopWithin   = 15 * time.Second // for requests under way when the server is asked to stop
-	headerWithin = 10 * time.Second
-)
+const stopWithin = 15 * time.Second // for requests under way when the server is asked to stop
 
 // Serve opens the data of cfg and serves it until ctx ends, then stops gracefully: sockets are told to come back, requests
 // under way are answered, everything is closed. What to open in a browser is printed to stdout.
-func Serve(ctx context.Context, cfg Config, stdout, stderr io.Writer) error {
+func Serve(ctx context.Context, cfg Config, stdout, stderr io.Writer) (err error) {
 	started := time.Now()
 	if err := cfg.resolve(); err != nil {
 		return err
 	}
-	if err := cfg.checkListen(); err != nil {
+	if err := errors.Join(cfg.checkListen(), cfg.checkCertFiles()); err != nil {
 		return err
 	}
-	// The port first: a second server on the same port must say so before it waits for locks.
-	l, err := listen(cfg.Listen, "--listen")
+	// The ports first: a second server on the same port must say so before it waits for locks.
+	f, err := cfg.listenAll()
 	if err != nil {
 		return err
 	}
-	cfg.Listen = l.Addr().String()
+	defer func() { err = errors.Join(err, f.Close()) }()
+	cfg.Listen = f.main.Addr().String()
 	a, err := open(ctx, cfg, stderr)
 	if err != nil {
-		return errors.Join(err, l.Close())
+		return err
 	}
-	err = a.serve(ctx, l, started, stdout)
+	err = a.serve(ctx, f, started, stdout)
 	return errors.Join(err, a.Close())
-}
-
-func listen(addr, flag string) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fault.New(fault.Conflict, "app.listen", "port_in_use", fmt.Sprintf("%s %s: another program listens there. Stop it or choose another port.", flag, addr))
-	}
-	if err != nil {
-		return nil, fault.New(fault.Unavailable, "app.listen", "listen_failed", fmt.Sprintf("%s %s: %v", flag, addr, err))
-	}
-	return l, nil
 }
 
 // server is an App with its listeners.
@@ -64,19 +48,27 @@ type server struct {
 	*App
 	edge  *api.API
 	hub   *realtime.Hub
+	calls calls
+	certs certificates // nil: somebody else ends TLS, or nobody needs it
 	ready atomic.Bool
 }
 
-func (a *App) serve(ctx context.Context, l net.Listener, started time.Time, stdout io.Writer) error {
+func (a *App) serve(ctx context.Context, f front, started time.Time, stdout io.Writer) error {
 	s := &server{App: a}
 	if err := a.aloneOrJoined(ctx); err != nil {
+		return err
+	}
+	if err := s.openTLS(ctx); err != nil {
+		return err
+	}
+	inner, stop := context.WithCancel(context.WithoutCancel(ctx)) // what must outlive the request to stop
+	defer stop()
+	if err := s.openCalls(inner); err != nil {
 		return err
 	}
 	if err := s.mount(); err != nil {
 		return err
 	}
-	inner, stop := context.WithCancel(context.WithoutCancel(ctx)) // what must outlive the request to stop
-	defer stop()
 	a.account.Link(account.Links{Announcer: announcer{a.bus}, Dropper: s.hub, Presence: presence{s.hub}})
 	if !a.cfg.Demo { // the demo makes its own member
 		if _, err := a.account.PrepareFirstRun(ctx); err != nil {
@@ -88,14 +80,15 @@ func (a *App) serve(ctx context.Context, l net.Listener, started time.Time, stdo
 		return err
 	}
 	a.chat.Serve(inner, s.hub)
+	if err := s.serveCalls(inner); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx) // so that a failure below ends what was begun
 	defer cancel()
 	g, gctx := errgroup.WithContext(ctx)
-	web := &http.Server{Handler: s.edge.Handler(), ReadHeaderTimeout: headerWithin, IdleTimeout: 2 * time.Minute,
-		BaseContext: func(net.Listener) context.Context { return inner }, ErrorLog: libraryLog(a.log, "http")}
 	g.Go(func() error { return a.bus.Run(gctx) })
 	g.Go(func() error { return a.serveControl(gctx, control) })
-	g.Go(func() error { return served(web.Serve(l)) })
+	web := s.listenWeb(gctx, inner, g, f)
 	if err := s.demo(gctx, g, stdout); err != nil {
 		cancel()
 		return errors.Join(err, web.Close(), g.Wait())
@@ -105,10 +98,10 @@ func (a *App) serve(ctx context.Context, l net.Listener, started time.Time, stdo
 		return s.stop(web)
 	})
 	s.ready.Store(true)
-	a.log.Info("ready", "listen", l.Addr().String(), "engine", a.data.Engine().String(), "data", a.cfg.Data, "version", a.cfg.Version,
+	a.log.Info("ready", "listen", f.main.Addr().String(), "engine", a.data.Engine().String(), "data", a.cfg.Data, "version", a.cfg.Version,
 		"took", time.Since(started).Round(time.Millisecond))
 	if a.cfg.OnReady != nil {
-		a.cfg.OnReady("http://" + a.cfg.Listen)
+		a.cfg.OnReady(a.cfg.scheme() + a.cfg.Listen)
 	}
 	if !a.cfg.Demo {
 		fmt.Fprintf(stdout, "Parley is ready: %s/app/\n", a.cfg.publicURL())
@@ -128,11 +121,11 @@ func served(err error) error {
 	return err
 }
 
-// stop ends the sockets first, with the advice to come back, then waits for requests under way.
+// stop ends the calls while people can still be told, then the sockets, with the advice to come back, and waits for requests under way.
 func (s *server) stop(web *http.Server) error {
 	s.ready.Store(false)
 	s.log.Info("stopping")
 	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
 	defer cancel()
-	return errors.Join(s.hub.Shutdown(ctx), served(web.Shutdown(ctx)))
+	return errors.Join(s.stopCalls(ctx), s.hub.Shutdown(ctx), served(web.Shutdown(ctx)))
 }

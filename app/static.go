@@ -19,6 +19,11 @@ const (
 	assetsCSP = "default-src 'none'; frame-ancestors 'none'"
 )
 
+// callPolicy lets our own pages, and no frame inside of them, ask for what a call needs. In the widget's frame it takes the
+// host page's leave as well, which the loader asks for with allow=.
+const callPolicy = "camera=(self), microphone=(self), display-capture=(self), fullscreen=(self), autoplay=(self), picture-in-picture=(self), " +
+	"screen-wake-lock=(self), interest-cohort=(), browsing-topics=()"
+
 // statics serves the front ends that are built into the binary.
 type statics struct {
 	files fs.FS
@@ -29,6 +34,7 @@ func mountStatics(mux *http.ServeMux, c *chat.Service) {
 	s := &statics{files: web.Dist(), chat: c}
 	mux.HandleFunc("GET /app/", s.app)
 	mux.HandleFunc("GET /w/{site}", s.frame)
+	mux.HandleFunc("GET /w/check", s.check)
 	mux.HandleFunc("GET /w/assets/", s.asset)
 	mux.HandleFunc("GET /widget.js", s.loader)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/app/", http.StatusFound) })
@@ -44,7 +50,7 @@ func mountStatics(mux *http.ServeMux, c *chat.Service) {
 func policies() []api.Policy {
 	return []api.Policy{
 		{Prefix: "/app/assets/", CSP: assetsCSP}, {Prefix: "/app/", CSP: appCSP}, {Prefix: "/w/assets/", CSP: assetsCSP},
-		{Prefix: "/w/", CSP: pageCSP + "frame-ancestors 'none'", Framed: true}, {Prefix: "/widget.js", CSP: assetsCSP},
+		{Prefix: "/w/check", CSP: appCSP}, {Prefix: "/w/", CSP: pageCSP + "frame-ancestors 'none'", Framed: true}, {Prefix: "/widget.js", CSP: assetsCSP},
 	}
 }
 
@@ -54,6 +60,11 @@ func (s *statics) app(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.page(w, r, "app/app.html")
+}
+
+// check serves the preflight page: anybody may try camera, sound and network there, and it knows nobody.
+func (s *statics) check(w http.ResponseWriter, r *http.Request) {
+	s.page(w, r, "w/check.html")
 }
 
 // asset serves a file whose name changes with its content.
@@ -76,6 +87,7 @@ func (s *statics) page(w http.ResponseWriter, r *http.Request, name string) {
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-cache")
+	w.Header().Set("Permissions-Policy", callPolicy)
 	w.WriteHeader(http.StatusOK)
 	_, _ = w.Write(data) // the browser went away; nothing is lost
 }

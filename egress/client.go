@@ -2,6 +2,7 @@ package egress
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,13 +24,18 @@ const (
 // of a body beyond Options.MaxResponse with a TooLarge fault "response_too_large". The errors of net/http name
 // the URL: callers log the fault inside them, never the whole.
 func (g *Gate) Client(recipientID string, timeout time.Duration) *http.Client {
+	return g.ClientTrusting(recipientID, timeout, nil)
+}
+
+// ClientTrusting is Client for a recipient whose certificate is signed by one of roots; nil: by whom the system trusts.
+func (g *Gate) ClientTrusting(recipientID string, timeout time.Duration, roots *x509.CertPool) *http.Client {
 	return &http.Client{
 		Timeout: timeout,
 		Transport: &guarded{gate: g, recipient: recipientID, next: &http.Transport{
 			Proxy:                  nil, // a proxy would resolve names where nobody checks the address
 			DialContext:            g.Dialer(recipientID),
 			ForceAttemptHTTP2:      true,
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 			TLSHandshakeTimeout:    handshakeLimit,
 			IdleConnTimeout:        idleLimit,
 			MaxIdleConnsPerHost:    maxIdle,

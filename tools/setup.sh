@@ -11,6 +11,7 @@ declare -A has=(
 	[strace]='command -v strace'
 	[gcc]='command -v gcc' # the race detector links with it
 	[libc6-dev]='test -e /usr/include/stdlib.h'
+	[protobuf-compiler]='command -v protoc' # make verify makes the generated code again
 )
 
 missing=()

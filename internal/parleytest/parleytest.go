@@ -72,6 +72,7 @@ func (s *Server) start(t testing.TB) {
 	t.Helper()
 	ready := make(chan string, 1)
 	cfg := app.Config{Data: s.Data, Listen: "127.0.0.1:0", LogLevel: "debug", LogFormat: "json", Version: "test",
+		RTCUDP: "127.0.0.1:0", RTCTCP: "127.0.0.1:0", RTCTURN: "127.0.0.1:0",
 		StartsPerMinute: 100_000, ConnectsPerSecond: 10_000, SocketCommands: 10_000, OnReady: func(url string) { ready <- url }}
 	if s.opt.Config != nil {
 		s.opt.Config(&cfg)
@@ -115,7 +116,7 @@ func (s *Server) Restart(t testing.TB) {
 		if opt != nil {
 			opt(c)
 		}
-		c.Listen = strings.TrimPrefix(was, "http://")
+		_, c.Listen, _ = strings.Cut(was, "://")
 	}
 	defer func() { s.opt.Config = opt }()
 	s.start(t)
