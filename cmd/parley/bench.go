@@ -15,9 +15,9 @@ import (
 
 func benchCommand(stdout, stderr io.Writer) *ffcli.Command {
 	return &ffcli.Command{
-		Name: "bench", ShortUsage: "parley bench chat [flags]", ShortHelp: "Measure Parley on this machine", FlagSet: flagSet("bench", stderr),
+		Name: "bench", ShortUsage: "parley bench chat|video [flags]", ShortHelp: "Measure Parley on this machine", FlagSet: flagSet("bench", stderr),
 		Exec:        func(context.Context, []string) error { return flag.ErrHelp },
-		Subcommands: []*ffcli.Command{benchChat(stdout, stderr), benchServe(stdout, stderr)},
+		Subcommands: []*ffcli.Command{benchChat(stdout, stderr), benchVideo(stdout, stderr), benchServe(stdout, stderr)},
 	}
 }
 
@@ -53,6 +53,47 @@ func benchChat(stdout, stderr io.Writer) *ffcli.Command {
 				}
 			}
 			report, err := bench.Chat(ctx, o, stderr)
+			if err != nil {
+				return err
+			}
+			if *asJSON {
+				return report.JSON(stdout)
+			}
+			return report.Table(stdout)
+		},
+	}
+}
+
+func benchVideo(stdout, stderr io.Writer) *ffcli.Command {
+	o := bench.VideoOptions{Version: version}
+	fs := flagSet("bench video", stderr)
+	asJSON := fs.Bool("json", false, "print JSON")
+	fs.IntVar(&o.Watchers, "watchers", 100, "people who receive one")
+	fs.IntVar(&o.Rooms, "rooms", 10, "calls at the same time, in which everybody publishes")
+	fs.IntVar(&o.PerRoom, "per-room", 5, "people in each of them")
+	fs.IntVar(&o.Joins, "joins", 100, "people who join one after the other, for the figures of joining")
+	fs.IntVar(&o.Seconds, "seconds", 20, "`seconds` measured of each load")
+	fs.IntVar(&o.Bitrate, "bitrate", 1_500_000, "of each picture of 1280 × 720, in `bits` a second")
+	fs.IntVar(&o.FPS, "fps", 30, "frames a second")
+	fs.BoolVar(&o.Simulcast, "simulcast", false, "publish each picture in three sizes, as browsers do")
+	fs.BoolVar(&o.TCP, "tcp", false, "media over TCP alone")
+	fs.StringVar(&o.Parts, "parts", "", "`parts` of the measurement, separated by commas: joins,watch,rooms; all if empty")
+	fs.StringVar(&o.ServerCPUs, "server-cpus", "", "`processors` for the server, such as 0; the first if there are two and both flags are empty")
+	fs.StringVar(&o.GeneratorCPUs, "generator-cpus", "", "`processors` for this process, such as 1-3")
+	fs.StringVar(&o.Dir, "dir", "", "`directory` for the fresh data; the system's for temporary files if empty")
+	fs.StringVar(&o.Profile, "profile", "", "`file` for a processor profile of the server while many watch one")
+	fs.StringVar(&o.LiveKit.URL, "livekit-url", "", "`URL` of a LiveKit server that runs, to be measured in place of Parley: http://127.0.0.1:7880")
+	fs.StringVar(&o.LiveKit.Key, "livekit-key", "devkey", "its API `key`")
+	fs.StringVar(&o.LiveKit.Secret, "livekit-secret", "secret", "and the `secret` of that")
+	fs.IntVar(&o.LiveKit.PID, "livekit-pid", 0, "its `process`, if it is on this machine: its processor time and memory are read, and it is bound to --server-cpus")
+	return &ffcli.Command{
+		Name: "video", ShortUsage: "parley bench video [flags]", ShortHelp: "Visitors and agents who call", FlagSet: fs,
+		LongHelp: "Runs a server of its own on fresh data, and everybody who takes part in calls in this process. It needs no running server and leaves nothing behind.",
+		Exec: func(ctx context.Context, args []string) error {
+			if err := noWords(args); err != nil {
+				return err
+			}
+			report, err := bench.Video(ctx, o, stderr)
 			if err != nil {
 				return err
 			}

@@ -68,3 +68,28 @@ func measure(t *testing.T, more ...string) bench.Report {
 	}
 	return r
 }
+
+// TestBenchVideo runs a small measurement of calls: everybody receives what everybody else sends, and the report holds what it promises.
+func TestBenchVideo(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), parley, "bench", "video", "--json", "--dir", t.TempDir(), "--watchers", "3", "--rooms", "2", "--per-room", "3",
+		"--joins", "2", "--seconds", "1", "--bitrate", "300000")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r bench.VideoReport
+	check(t, json.Unmarshal(out, &r))
+	if r.IdleRSS <= 0 || r.Joins == nil || r.Joins.Pass.Count != 2 || r.Joins.FirstKeyFrame.Count != 2 || len(r.Loads) != 2 {
+		t.Fatalf("the report is not complete: %+v", r)
+	}
+	for i, want := range []struct{ publishers, receivers, each int }{{1, 3, 3}, {6, 6, 2}} {
+		l := r.Loads[i]
+		if l.Publishers != want.publishers || l.Receivers != want.receivers || l.Forwarded == 0 || l.ServerCores <= 0 || l.ServerRSS <= 0 || l.Delay.Count == 0 {
+			t.Errorf("load %s has no figures: %+v", l.Name, l)
+		}
+		if l.Missing == nil || *l.Missing != 0 || l.Lost != 0 || l.Doubled != 0 || l.Forwarded != l.Published*uint64(want.each) {
+			t.Errorf("load %s: %d packets published, %d forwarded, %d lost, %d doubled", l.Name, l.Published, l.Forwarded, l.Lost, l.Doubled)
+		}
+	}
+}

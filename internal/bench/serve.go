@@ -19,6 +19,8 @@ const (
 	startsPerMinute   = 1_000_000
 	connectsPerSecond = 100_000
 	socketCommands    = 100_000
+	callParticipants  = 180 // one publisher and everybody who watches; the engine takes 200 in a room
+	callJoins         = 100_000
 )
 
 // Serve runs the server to be measured until ctx or stdin ends. It announces itself on stdout in one line of JSON. SIGUSR1
@@ -32,6 +34,7 @@ func Serve(ctx context.Context, cfg app.Config, profile string, stdin io.Reader,
 	}()
 	cfg.Listen, cfg.LogLevel = "127.0.0.1:0", "warn"
 	cfg.StartsPerMinute, cfg.ConnectsPerSecond, cfg.SocketCommands = startsPerMinute, connectsPerSecond, socketCommands
+	cfg.CallParticipants, cfg.CallJoins = callParticipants, callJoins
 	cfg.NoOpVault = true
 	var announce error
 	cfg.OnReady = func(url string) {

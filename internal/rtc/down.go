@@ -1,10 +1,8 @@
 package rtc
 
 import (
-	"encoding/binary"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,14 +18,14 @@ type down struct {
 	sub   *subscriber
 	fw    *forward.Forwarder
 	id    string // in the offer
-	slot  *slot
 	bound atomic.Pointer[binding]
 
-	proposed bool        // an offer names the track; of the owner's mailbox
-	agreed   atomic.Bool // the client has agreed to its section, or will have when Bind is called
+	sender  *webrtc.RTPSender // of the owner's mailbox, as what follows
+	section *webrtc.RTPTransceiver
+	reading bool
 
 	stream   string // of media, in the offer
-	lost     int32  // packets, as the client has reported them; of the slot's reader
+	lost     int32  // packets, as the client has reported them; of the reader
 	received uint32 // the highest number that it has reported
 }
 
@@ -39,59 +37,6 @@ type binding struct {
 	rtx    uint32 // 0: retransmissions repeat the packet
 
 	payload uint8
-}
-
-// slot is a media section of a subscriber's connection. It carries one track after another: sections cannot be removed, and a call in
-// which people come and go would else collect them. Its streams' numbers go on from one track to the next: encryption counts on it.
-type slot struct {
-	transceiver *webrtc.RTPTransceiver
-	sender      *webrtc.RTPSender
-	mime        string
-	current     atomic.Pointer[down]
-	media, rtx  numbering
-	reading     bool
-}
-
-// numbering makes one sequence of numbers of those that tracks bring along.
-type numbering struct {
-	last   atomic.Uint32 // the highest that was written; the bit above the number says that there is one
-	offset atomic.Uint32
-	begun  atomic.Bool // the current track has written
-	mu     sync.Mutex  // held while it begins
-}
-
-const written = 1 << 16
-
-// renumber gives the number under which a packet is written.
-func (n *numbering) renumber(seq uint16) uint16 {
-	if !n.begun.Load() {
-		n.begin(seq)
-	}
-	seq += uint16(n.offset.Load())
-	if last := n.last.Load(); last&written == 0 || int16(seq-uint16(last)) > 0 {
-		n.last.Store(written | uint32(seq))
-	}
-	return seq
-}
-
-func (n *numbering) begin(seq uint16) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if last := n.last.Load(); !n.begun.Load() && last&written != 0 {
-		n.offset.Store(uint32(uint16(last) + 1 - seq))
-	}
-	n.begun.Store(true)
-}
-
-// original gives the forwarder's number of a packet that was written under another.
-func (n *numbering) original(seq uint16) uint16 { return seq - uint16(n.offset.Load()) }
-
-// next begins a track.
-func (n *numbering) next() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.begun.Store(false)
-	n.offset.Store(0)
 }
 
 // ID, StreamID, RID and Kind are how the track is named in the offer.
@@ -111,8 +56,7 @@ func (d *down) Kind() webrtc.RTPCodecType {
 	return webrtc.RTPCodecTypeAudio
 }
 
-// Bind says how packets are to be written. A new section's is called when the client has agreed to it, one of a section that carried
-// another track before is called at once.
+// Bind says how packets are to be written. It is called when the client has agreed to the section.
 func (d *down) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, error) {
 	codec, ok := chooseCodec(c.CodecParameters(), d.track.mime, d.track.fmtp)
 	if !ok {
@@ -126,23 +70,9 @@ func (d *down) Bind(c webrtc.TrackLocalContext) (webrtc.RTPCodecParameters, erro
 	}
 	b.payload = uint8(codec.PayloadType)
 	d.bound.Store(b)
-	if d.agreed.Load() {
-		d.begin(b)
-	}
-	return codec, nil
-}
-
-// agree is called when the client has agreed to the track in a section that carried another before. Packets that came earlier
-// would seem to belong to a section that is in use, and spoil it.
-func (d *down) agree() {
-	if b := d.bound.Load(); !d.agreed.Swap(true) && b != nil {
-		d.begin(b)
-	}
-}
-
-func (d *down) begin(b *binding) {
 	d.fw.Bind(b.ssrc, b.payload, time.Now())
 	d.track.seen()
+	return codec, nil
 }
 
 // Unbind is called when the section carries the track no more.
@@ -167,15 +97,6 @@ func (d *down) write(out *forward.Out) int {
 	if b == nil {
 		return 0
 	}
-	if b.rtx != 0 && out.Header.SSRC == b.rtx {
-		out.Header.SequenceNumber = d.slot.rtx.renumber(out.Header.SequenceNumber)
-		if len(out.Payload) >= 2 { // it begins with the number of the packet that it repeats
-			seq := binary.BigEndian.Uint16(out.Payload) + uint16(d.slot.media.offset.Load())
-			binary.BigEndian.PutUint16(out.Payload, seq)
-		}
-	} else {
-		out.Header.SequenceNumber = d.slot.media.renumber(out.Header.SequenceNumber)
-	}
 	n, err := b.writer.WriteRTP(&out.Header, out.Payload)
 	if err != nil {
 		return 0 // the connection is broken, or its buffers are full; the subscriber asks again for what it misses
@@ -183,18 +104,17 @@ func (d *down) write(out *forward.Out) int {
 	return n
 }
 
-// readReports takes what the client says about the streams of a section: what it misses, and how well the rest arrives.
-func (s *slot) readReports() {
+// readReports takes what the client says about the track: what it misses, and how well the rest arrives.
+func (d *down) readReports(sender *webrtc.RTPSender) {
 	var out forward.Out
 	buf := make([]byte, maxPacket)
 	for {
-		n, _, err := s.sender.Read(buf)
+		n, _, err := sender.Read(buf)
 		if err != nil {
 			return
 		}
 		packets, err := rtcp.Unmarshal(buf[:n])
-		d := s.current.Load()
-		if err != nil || d == nil {
+		if err != nil {
 			continue
 		}
 		now := time.Now()
@@ -215,7 +135,7 @@ func (s *slot) readReports() {
 func (d *down) repeat(nack *rtcp.TransportLayerNack, now time.Time, out *forward.Out) {
 	for _, pair := range nack.Nacks {
 		pair.Range(func(seq uint16) bool {
-			if d.fw.Retransmit(d.slot.media.original(seq), now, out) {
+			if d.fw.Retransmit(seq, now, out) {
 				n := d.write(out)
 				d.sub.owner.engine.stats.packetsOut.Add(1)
 				d.sub.owner.engine.stats.bytesOut.Add(int64(n))

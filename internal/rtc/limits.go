@@ -24,7 +24,7 @@ type Limits struct {
 	DataRefusals       int     // messages over the limits, after which a participant who goes on is removed; 2,000
 	DataBuffer         int     // bytes that may wait for one receiver; 1 MiB. More is not queued for it: it cannot keep up
 
-	DepartureTimeout time.Duration // how long a participation lasts without signalling; 30 s
+	DepartureTimeout time.Duration // how long a participation lasts without signalling, and twice that while media get through; 30 s
 	JoinTimeout      time.Duration // how long a media connection may take to come about; 30 s
 	RefreshTokens    time.Duration // a participant gets a new token this often; 5 min, and never later than half a token's life
 }
@@ -51,6 +51,8 @@ const (
 	maxSubscriptions = 1000
 	// maxSections bounds the media sections of a client's offer. Browsers never remove one.
 	maxSections = 256
+	// maxCarried is how many tracks a subscriber's connection carries in its life: a talk of eight in which each comes back six times.
+	maxCarried = 100
 	// maxNames bounds lists of ids in one message.
 	maxNames = 1000
 )

@@ -304,8 +304,12 @@ func (p *participant) leave(reason Reason) {
 // check is called every second: it ends what has been broken for too long, and renews what runs out.
 func (p *participant) check() {
 	now, limits := p.engine.now(), p.engine.limits
+	patience := limits.DepartureTimeout
+	if p.sub.connected() {
+		patience *= 2 // it is there, and will find its way back
+	}
 	switch {
-	case p.conn == nil && now.Sub(p.lost) > limits.DepartureTimeout:
+	case p.conn == nil && now.Sub(p.lost) > patience:
 		p.leave(ReasonTimeout)
 		return
 	case p.sub.connected():

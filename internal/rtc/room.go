@@ -196,7 +196,7 @@ func (rm *room) dropLocked(p *participant, reason Reason) {
 		rm.withdrawLocked(t)
 	}
 	info, now := p.dropped(reason), rm.engine.now()
-	rm.departed = slices.DeleteFunc(rm.departed, func(d departure) bool { return now.Sub(d.at) > 2*rm.engine.limits.DepartureTimeout })
+	rm.departed = slices.DeleteFunc(rm.departed, func(d departure) bool { return now.Sub(d.at) > 4*rm.engine.limits.DepartureTimeout })
 	if len(rm.departed) < maxDepartures {
 		rm.departed = append(rm.departed, departure{info: info, at: now})
 	}

@@ -126,7 +126,7 @@ func TestWhoDoesNotComeBackIsGone(t *testing.T) {
 	w.join("room", "anna", rtc.Publisher)
 	w.gate.fail()
 	w.awaitInfo("room", "signalling is lost", func(i rtc.RoomInfo) bool { return i.Participants[0].Lost })
-	c.forward(40 * time.Second)
+	c.forward(70 * time.Second)
 	if ev := w.awaitEvent(rtc.ParticipantLeft, "anna"); ev.Reason != rtc.ReasonTimeout {
 		t.Errorf("anna left: %v", ev.Reason)
 	}

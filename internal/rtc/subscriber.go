@@ -3,7 +3,6 @@ package rtc
 import (
 	"encoding/json"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -31,7 +30,7 @@ type subscriber struct {
 
 	reliable, lossy *webrtc.DataChannel
 
-	slots []*slot
+	carried []*down // in a section each
 
 	offerID   uint32
 	offered   time.Time // when the offer that is not answered yet went out; zero: there is none
@@ -86,15 +85,12 @@ func (s *subscriber) connectedNow() {
 func (s *subscriber) connected() bool { return s.up.Load() }
 
 func (s *subscriber) close() {
-	for _, sl := range s.slots {
-		// Those that are idle are no longer the connection's; their goroutines end here.
-		_ = sl.sender.Stop()
-	}
 	// As with a publisher's: it ends, well or not.
 	_ = s.pc.Close()
 }
 
-// negotiate makes an offer of what has changed, soon: changes that come together go into one.
+// negotiate makes an offer of what has changed, soon: changes that come together go into one. While signalling is lost nothing is
+// offered: an offer cannot be taken back.
 func (s *subscriber) negotiate() {
 	if s.scheduled {
 		return
@@ -102,7 +98,7 @@ func (s *subscriber) negotiate() {
 	s.scheduled = true
 	s.owner.do(func() {
 		s.scheduled = false
-		if !s.offered.IsZero() {
+		if s.owner.conn == nil || !s.offered.IsZero() {
 			s.again = true
 			return
 		}
@@ -112,29 +108,19 @@ func (s *subscriber) negotiate() {
 
 // restart makes an offer that restarts ICE, after the client has come back.
 func (s *subscriber) restart() {
-	s.fresh = true
+	s.fresh = s.pc.CurrentRemoteDescription() != nil
 	if s.offered.IsZero() {
 		s.negotiate()
 		return
 	}
-	// An offer is under way, and it or its answer may be lost.
-	if s.pc.CurrentRemoteDescription() == nil {
-		s.send(s.pc.LocalDescription().SDP) // nothing was agreed on yet: the same offer, once more
-		return
-	}
-	// It is taken back, and a new one takes its place. The library wants the text of what is taken back.
-	back := webrtc.SessionDescription{Type: webrtc.SDPTypeRollback, SDP: s.pc.LocalDescription().SDP}
-	if err := s.pc.SetLocalDescription(back); err != nil {
-		s.owner.leave(ReasonStateUnknown)
-		return
-	}
-	s.offered = time.Time{}
-	s.negotiate()
+	// An offer was under way, and it or its answer may be lost. The same offer again does no harm; what is new follows it.
+	s.offerID++
+	s.send(s.pc.LocalDescription().SDP)
 }
 
 func (s *subscriber) offer() {
 	s.again = false
-	offer, err := s.pc.CreateOffer(&webrtc.OfferOptions{ICERestart: s.fresh && s.pc.CurrentRemoteDescription() != nil})
+	offer, err := s.pc.CreateOffer(&webrtc.OfferOptions{ICERestart: s.fresh})
 	if err == nil {
 		err = s.pc.SetLocalDescription(offer)
 	}
@@ -144,20 +130,15 @@ func (s *subscriber) offer() {
 	}
 	s.fresh = false
 	s.offerID++
-	for _, sl := range s.slots {
-		if d := sl.current.Load(); d != nil {
-			d.proposed = true
-		}
-	}
 	s.send(offer.SDP)
 }
 
 func (s *subscriber) send(sdp string) {
 	s.offered = s.owner.engine.now()
 	mids := map[string]string{}
-	for _, sl := range s.slots {
-		if d := sl.current.Load(); d != nil && sl.transceiver.Mid() != "" {
-			mids[sl.transceiver.Mid()] = d.track.sid
+	for _, d := range s.carried {
+		if mid := d.section.Mid(); mid != "" {
+			mids[mid] = d.track.sid
 		}
 	}
 	s.owner.send(&signal.SignalResponse{Message: &signal.SignalResponse_Offer{
@@ -178,13 +159,10 @@ func (s *subscriber) answered(sd *signal.SessionDescription) {
 		return
 	}
 	s.offered = time.Time{}
-	for _, sl := range s.slots {
-		if !sl.reading {
-			sl.reading = true
-			s.owner.engine.running.Go(sl.readReports)
-		}
-		if d := sl.current.Load(); d != nil && d.proposed {
-			d.agree()
+	for _, d := range s.carried {
+		if !d.reading {
+			d.reading = true
+			s.owner.engine.running.Go(func() { d.readReports(d.sender) })
 		}
 	}
 	if s.again || s.fresh {
@@ -199,44 +177,31 @@ func (s *subscriber) check(now time.Time) {
 	}
 }
 
-// carry puts a track into a section, one that is idle if there is one.
+// carry puts a track into a section of its own. Idle sections are not used again: Chromium decodes a stream whose number (SSRC) comes
+// back in a section that was idle, and shows nothing of it, and the library gives a section one number for good. They cannot be
+// removed either, so a connection that has collected too many begins anew.
 func (s *subscriber) carry(d *down) error {
-	i := slices.IndexFunc(s.slots, func(sl *slot) bool {
-		return sl.current.Load() == nil && strings.EqualFold(sl.mime, d.track.mime) && sl.transceiver.Kind() == d.Kind()
-	})
-	if i >= 0 {
-		sl := s.slots[i]
-		d.slot = sl
-		sl.media.next()
-		sl.rtx.next()
-		sl.current.Store(d)
-		if err := sl.transceiver.SetSender(sl.sender, d); err != nil {
-			sl.current.Store(nil)
-			return err
-		}
-		return nil
+	if len(s.pc.GetTransceivers()) >= maxCarried {
+		s.owner.do(func() { s.owner.leave(ReasonStateUnknown) })
 	}
-	sl := &slot{mime: d.track.mime}
-	d.slot = sl
-	d.agreed.Store(true)
-	sl.current.Store(d)
 	tr, err := s.pc.AddTransceiverFromTrack(d, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
 	if err != nil {
 		return err
 	}
-	sl.transceiver, sl.sender = tr, tr.Sender()
-	s.slots = append(s.slots, sl)
+	d.section, d.sender = tr, tr.Sender()
+	s.carried = append(s.carried, d)
 	return nil
 }
 
-// empty takes a track out of its section. The section stays, without a track and inactive, until another needs it.
+// empty takes a track out of its section, which stays, inactive.
 func (s *subscriber) empty(d *down) {
-	if d.slot == nil || d.slot.transceiver == nil || d.slot.current.Load() != d {
+	i := slices.Index(s.carried, d)
+	if i < 0 {
 		return
 	}
-	d.slot.current.Store(nil)
-	// The sender is kept: setting no track ends the sending, and the same sender can send another track later.
-	_ = d.slot.transceiver.SetSender(d.slot.sender, nil)
+	s.carried = slices.Delete(s.carried, i, i+1)
+	// It fails when the connection is closed, and with it the track.
+	_ = s.pc.RemoveTrack(d.sender)
 }
 
 // suffered notes how many packets more the client has lost, of how many more.

@@ -24,6 +24,10 @@ const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium'
 const args = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--disable-background-networking', '--disable-component-update',
   '--disable-sync', '--no-first-run', '--no-default-browser-check']
 
+/** A camera and a microphone that move and beep by themselves, allowed without asking, and calls on this machine. */
+const fakeDevices = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', '--autoplay-policy=no-user-gesture-required',
+  '--allow-loopback-in-peer-connection', '--auto-select-desktop-capture-source=Entire screen']
+
 export const desktop = { viewport: { width: 1440, height: 900 } }
 export const tablet = { viewport: { width: 768, height: 1024 } }
 export const phone = { viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 }
@@ -41,10 +45,12 @@ function freePort () {
 
 /** A running server. Parley and the shop are on different hosts, so every journey is cross-site. */
 export class Server {
-  static async start ({ demo = true } = {}) {
+  /** `flags` come after the usual ones; media listen on free ports unless they say otherwise. */
+  static async start ({ demo = true, flags = [] } = {}) {
     const s = new Server()
     s.data = mkdtempSync(path.join(tmpdir(), 'parley-journey-'))
     s.isDemo = demo
+    s.flags = flags
     s.port = await freePort()
     s.shopPort = await freePort()
     await s.up()
@@ -55,7 +61,8 @@ export class Server {
   get shop () { return `http://localhost:${this.shopPort}` }
 
   async up () {
-    const flags = ['serve', '--data', this.data, '--listen', `127.0.0.1:${this.port}`, '--limit-commands', '500', '--limit-starts', '500']
+    const flags = ['serve', '--data', this.data, '--listen', `127.0.0.1:${this.port}`, '--limit-commands', '500', '--limit-starts', '500',
+      '--rtc-udp', '127.0.0.1:0', '--rtc-tcp', '127.0.0.1:0', '--rtc-turn', '127.0.0.1:0', ...this.flags]
     if (this.isDemo) flags.push('--demo', '--demo-listen', `localhost:${this.shopPort}`)
     this.said = ''
     this.process = spawn(binary, flags, { stdio: ['ignore', 'pipe', 'pipe'] })
@@ -117,13 +124,15 @@ export class Server {
 
 /** Chromium, and everything that it asked other hosts for or complained about. */
 export class Browser {
-  static async start (server) {
+  /** With `media` it has a camera and a microphone; `more` are further arguments. */
+  static async start (server, { media = false, more = [] } = {}) {
     const b = new Browser()
     b.server = server
+    b.args = [...args, ...(media ? fakeDevices : []), ...more]
     b.trouble = []
     b.open = new Set()
     b.dirs = []
-    b.chromium = await chromium.launch({ executablePath, args })
+    b.chromium = await chromium.launch({ executablePath, args: b.args })
     return b
   }
 
@@ -136,7 +145,7 @@ export class Browser {
     const dir = mkdtempSync(path.join(tmpdir(), 'parley-profile-'))
     mkdirSync(path.join(dir, 'Default'))
     writeFileSync(path.join(dir, 'Default/Preferences'), JSON.stringify(preferences))
-    const c = this.watch(await chromium.launchPersistentContext(dir, { executablePath, args, locale: 'en-GB', ...options }))
+    const c = this.watch(await chromium.launchPersistentContext(dir, { executablePath, args: this.args, locale: 'en-GB', ...options }))
     this.dirs.push(dir)
     return c
   }
@@ -177,7 +186,7 @@ function press (locator) { return locator.evaluate(e => e.click()) }
 /** A visitor on the shop. */
 export class Visitor {
   static async arrive (context, server, where = '/') {
-    const v = new Visitor()
+    const v = new this()
     v.page = await context.newPage()
     await v.page.goto(server.shop + where)
     await v.launcher()

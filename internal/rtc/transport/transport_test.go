@@ -1,7 +1,9 @@
 package transport_test
 
 import (
+	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,47 +40,55 @@ func TestWays(t *testing.T) {
 	}
 }
 
-// IPv6 is no different.
+// IPv6 is no different. Clients leave ::1 out, so data goes over the machine's other IPv6 addresses, where it has one.
 func TestIPv6(t *testing.T) {
-	cfg := everything(t)
-	cfg.UDP, cfg.TCP, cfg.TURN, cfg.TURNTLS = ":0", "[::]:0", "[fd00::2]:0", ""
-	tr := open(t, cfg)
-	for _, n := range []webrtc.NetworkType{webrtc.NetworkTypeUDP6, webrtc.NetworkTypeTCP6} {
-		c := dial(t, clientOptions{networks: []webrtc.NetworkType{n}})
-		ch := c.channel(t, "data")
-		join(t, tr, c, transport.PeerOptions{})
-		ch.echo(t, "hello")
-		if p := c.pair(t); p.Local.Protocol.String() != n.Protocol() {
-			t.Errorf("the way is %v", p.Local.Protocol)
+	hosts := []string{"::1"}
+	machine, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range machine {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() == nil && n.IP.IsGlobalUnicast() {
+			hosts = append(hosts, n.IP.String())
 		}
 	}
-	if u := tr.ICEServers("", patience)[0].URLs; len(u) != 1 || !strings.HasPrefix(u[0], "turn:[fd00::2]:") {
-		t.Error(u)
+	for _, host := range hosts {
+		at := net.JoinHostPort(host, "0")
+		cfg := everything(t)
+		cfg.UDP, cfg.TCP, cfg.TURN, cfg.TURNTLS = at, at, at, ""
+		tr := open(t, cfg)
+		if u := tr.ICEServers("", patience)[0].URLs; len(u) != 1 || !strings.HasPrefix(u[0], "turn:["+host+"]:") {
+			t.Error(u)
+		}
+		if host == "::1" {
+			continue
+		}
+		for _, n := range []webrtc.NetworkType{webrtc.NetworkTypeUDP6, webrtc.NetworkTypeTCP6} {
+			c := dial(t, clientOptions{networks: []webrtc.NetworkType{n}})
+			ch := c.channel(t, "data")
+			join(t, tr, c, transport.PeerOptions{})
+			ch.echo(t, "hello")
+			if p := c.pair(t); p.Local.Protocol.String() != n.Protocol() {
+				t.Errorf("the way is %v", p.Local.Protocol)
+			}
+		}
 	}
 }
 
 // Behind a NAT the public address is told, and a relay gets through to it although packets never leave the machine.
 func TestBehindNAT(t *testing.T) {
 	cfg := everything(t)
-	cfg.UDP, cfg.TCP, cfg.TURN, cfg.TURNTLS, cfg.Loopback = "0.0.0.0:0", "", "127.0.0.1:0", "", true
+	cfg.UDP, cfg.TCP, cfg.TURN, cfg.TURNTLS, cfg.Loopback = "0.0.0.0:0", "", "127.0.0.1:0", "", false
 	cfg.PublicIPs, cfg.TURNHost = []netip.Addr{netip.MustParseAddr("198.51.100.77")}, "127.0.0.1"
 	tr := open(t, cfg)
-	if a := tr.Announced(); len(a) == 0 || a[0] != cfg.PublicIPs[0] {
+	if a := tr.Announced(); !slices.Equal(a, cfg.PublicIPs) {
 		t.Fatal(a)
 	}
 	c := dial(t, clientOptions{relay: tr.ICEServers("", patience)})
 	ch := c.channel(t, "data")
-	pc, err := tr.Publisher(transport.PeerOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pc.Close()
-	pc.OnDataChannel(func(d *webrtc.DataChannel) {
-		d.OnMessage(func(m webrtc.DataChannelMessage) { _ = d.Send(m.Data) })
-	})
-	answer(t, pc, c)
+	join(t, tr, c, transport.PeerOptions{})
 	ch.echo(t, "hello")
-	if !strings.Contains(pc.LocalDescription().SDP, " 198.51.100.77 ") {
-		t.Error("the public address is not told")
+	if p := c.pair(t); p.Remote.Address != "198.51.100.77" || p.Local.Typ != webrtc.ICECandidateTypeRelay {
+		t.Error(p)
 	}
 }

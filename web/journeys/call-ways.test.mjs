@@ -1,0 +1,105 @@
+// Calls through networks that let less through: TCP alone, the relay (TURN) alone; and the preflight page that tells.
+import assert from 'node:assert/strict'
+import { after, test } from 'node:test'
+import { Agent, Browser, Server, accessible, desktop, phone, picture, storing } from './world.mjs'
+import { CallingVisitor, answer, devices } from './calls.mjs'
+
+let server, browser
+async function begin (options) {
+  await end()
+  server = await Server.start(options)
+  browser = await Browser.start(server, { media: true })
+}
+async function end () {
+  await browser?.stop()
+  await server?.stop()
+  browser = server = undefined
+}
+after(end)
+
+/** Makes every connection of a page go by relays alone, as a network that blocks the rest does. */
+function relayOnly () {
+  const Real = globalThis.RTCPeerConnection
+  globalThis.RTCPeerConnection = class extends Real {
+    constructor (config) { super({ ...config, iceTransportPolicy: 'relay' }) }
+    setConfiguration (config) { super.setConfiguration({ ...config, iceTransportPolicy: 'relay' }) }
+  }
+}
+
+/** Keeps every connection that a page makes, for what they say of themselves. */
+function watched () {
+  const Real = globalThis.RTCPeerConnection
+  globalThis.journeyPeers = []
+  globalThis.RTCPeerConnection = class extends Real {
+    constructor (config) { super(config); globalThis.journeyPeers.push(this) }
+  }
+}
+
+/** How the media of a page travel: the protocol and type of each candidate in use. */
+function ways (at) {
+  return at.evaluate(async () => {
+    const found = []
+    for (const pc of globalThis.journeyPeers) {
+      if (pc.connectionState !== 'connected') continue
+      const stats = new Map([...await pc.getStats()].map(([, s]) => [s.id, s]))
+      for (const s of stats.values()) {
+        if (s.type !== 'transport' || !s.selectedCandidatePairId) continue
+        const pair = stats.get(s.selectedCandidatePairId)
+        const local = stats.get(pair.localCandidateId)
+        found.push(`${local.protocol} ${local.candidateType}`)
+      }
+    }
+    return [...new Set(found)]
+  })
+}
+
+for (const [name, flags, restrict, way] of [
+  ['TCP alone', ['--rtc-udp', 'off', '--rtc-turn', 'off'], undefined, /^tcp/],
+  ['the relay alone', [], relayOnly, /relay$/]
+]) {
+  test(`a call over ${name}`, async () => {
+    await begin({ flags })
+    const a = await Agent.signIn(await limited(browser.context({ ...desktop, ...devices }), restrict), server)
+    const v = await CallingVisitor.come(await limited(browser.profile(storing, { ...desktop, ...devices }), restrict), server, `Over ${name}`)
+    await a.choose(`Over ${name}`)
+    await v.begin()
+    await v.caller.enter()
+    const agent = await answer(a)
+    await agent.enter()
+    await Promise.all([v.caller.moving(1), agent.moving(1)])
+    for (const at of [v.frame, a.page]) {
+      const used = await ways(at)
+      assert.ok(used.length > 0 && used.every(w => way.test(w)), `media go by ${used}`)
+    }
+    await agent.press(/^Leave the call$|^Leave$/)
+    browser.clean()
+  })
+}
+
+async function limited (opening, restrict) {
+  const context = await opening
+  await context.addInitScript(watched)
+  if (restrict) await context.addInitScript(restrict)
+  return context
+}
+
+test('the preflight page says what works', async () => {
+  await begin()
+  for (const [name, size, lang, words] of [
+    ['desktop', desktop, 'en', { ways: ['Direct way (UDP)', 'Direct way (TCP)', 'Detour (TURN)'], works: 'Works', open: 'Open camera and microphone', devices: ['Camera', 'Microphone'] }],
+    ['phone', phone, 'de', { ways: ['Direkter Weg (UDP)', 'Direkter Weg (TCP)', 'Umweg (TURN)'], works: 'Funktioniert', open: 'Kamera und Mikrofon öffnen', devices: ['Kamera', 'Mikrofon'] }]
+  ]) {
+    const context = await browser.context({ ...size, ...devices })
+    const page = await context.newPage()
+    await page.goto(`${server.url}/w/check?lang=${lang}`)
+    const says = what => page.getByRole('listitem').filter({ has: page.getByRole('heading', { name: what, exact: true }) }).getByText(words.works).first().waitFor()
+    for (const way of words.ways) await says(way)
+    assert.equal(await page.locator('video').evaluateAll(all => all.filter(v => v.srcObject).length), 0, 'no device is open yet')
+    await page.getByRole('button', { name: words.open }).click()
+    for (const device of words.devices) await says(device)
+    await picture(page, `check-${name}`)
+    await accessible(page, `the preflight page on a ${name}`)
+    await context.close()
+  }
+  browser.clean()
+})
