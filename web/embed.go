@@ -10,8 +10,9 @@ import (
 //go:embed all:dist
 var dist embed.FS
 
-// Dist is the build's output: app/app.html and app/assets/ (console), w/widget.html and w/assets/ (the widget's
-// frame), widget.js (its loader). It is empty but for .keep when the front ends were not built.
+// Dist is the build's output: app/app.html and app/assets/ (console), w/widget.html (the
+// widget's frame) and w/check.html (the preflight page) with w/assets/, widget.js (the frame's loader). It is empty but
+// for .keep when the front ends were not built.
 func Dist() fs.FS {
 	sub, err := fs.Sub(dist, "dist")
 	if err != nil {

@@ -2,6 +2,7 @@
 import { paraglideVitePlugin } from '@inlang/paraglide-js'
 import { svelte } from '@sveltejs/vite-plugin-svelte'
 import { defineConfig, type Plugin } from 'vite'
+import { keepsNothing, namesNobody } from './scripts/media.mjs'
 
 // The entry applies the stored theme, so the first paint waits for it: nobody who chose dark sees a white flash.
 const waitForTheme: Plugin = {
@@ -45,6 +46,8 @@ export default defineConfig(({ mode }) => ({
     svelte(),
     waitForTheme,
     noOtherHosts,
+    keepsNothing,
+    namesNobody,
   ],
   build: {
     outDir: 'dist/app',
@@ -52,12 +55,13 @@ export default defineConfig(({ mode }) => ({
     assetsInlineLimit: 0, // the content policy allows no data: fonts
     modulePreload: { polyfill: false },
     sourcemap: mode === 'development',
+    chunkSizeWarningLimit: 700, // the media library is one chunk, loaded when a call starts
     rolldownOptions: { input: 'app.html' },
   },
   // npm run dev: the pages from here, the rest from a server beside it.
   server: {
     port: 5173,
     strictPort: true,
-    proxy: { '/api': 'http://127.0.0.1:8080', '/ws': { target: 'http://127.0.0.1:8080', ws: true } },
+    proxy: { '/api': 'http://127.0.0.1:8080', '/ws': { target: 'http://127.0.0.1:8080', ws: true }, '/rtc': { target: 'http://127.0.0.1:8080', ws: true } },
   },
 }))

@@ -1,9 +1,12 @@
-// The widget's frame: widget.html, served at /w/{site} with its assets under /w/assets/.
+// The widget's frame, widget.html, served at /w/{site}, and the preflight page, check.html, served at /w/check; the
+// assets of both are under /w/assets/.
 import { defineConfig } from 'vite'
+import { keepsNothing, namesNobody } from './scripts/media.mjs'
 
 export default defineConfig({
   base: './', // the page is at /w/{site}, whatever comes before it
   publicDir: false,
+  plugins: [keepsNothing, namesNobody],
   build: {
     outDir: 'dist/w',
     emptyOutDir: true,
@@ -11,6 +14,7 @@ export default defineConfig({
     cssTarget: ['chrome111', 'firefox113', 'safari16.2'],
     cssMinify: 'lightningcss',
     modulePreload: { polyfill: false },
-    rolldownOptions: { input: 'widget.html' },
+    chunkSizeWarningLimit: 700, // the media library is one chunk, loaded when a call starts
+    rolldownOptions: { input: ['widget.html', 'check.html'] },
   },
 })

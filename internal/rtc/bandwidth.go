@@ -39,11 +39,7 @@ func (s *subscriber) estimate(now time.Time) int {
 	case !harm && w.budget > 0:
 		w.budget = max(estimate, w.budget*recovery)
 	}
-	if w.budget == 0 {
-		return 0
-	}
-	// A picture that cannot be had in less is not given up for half as much again: an estimate is one.
-	return int(max(w.budget, min(float64(s.least(now)), w.budget*1.5)))
+	return int(w.budget)
 }
 
 // harmed says whether packets are lost on the way to the client, or queue up.
@@ -77,24 +73,6 @@ func (w *bandwidth) settled(now time.Time, all bool) {
 	case now.Sub(w.easy) > easyFor:
 		w.budget = 0
 	}
-}
-
-// least is what the lowest layers of all that the client wants take.
-func (s *subscriber) least(now time.Time) int {
-	sum := 0
-	for _, sub := range s.owner.subs {
-		src, live := sub.track.source, sub.track.source.Live()
-		if sub.down.fw.Wanted() == forward.None || src.Muted() {
-			continue
-		}
-		for layer := range forward.MaxLayers {
-			if live.Has(layer) {
-				sum += src.Bitrate(layer, now)
-				break
-			}
-		}
-	}
-	return sum*10/9 + 1 // the allocator leaves a tenth unused
 }
 
 // allocate divides the way to the client among what it receives, and tells it what had to be paused.

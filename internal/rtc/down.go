@@ -113,6 +113,9 @@ func (d *down) readReports(sender *webrtc.RTPSender) {
 		if err != nil {
 			return
 		}
+		if congestionFeedback(buf[:n]) {
+			continue // most are, and the estimator has read it
+		}
 		packets, err := rtcp.Unmarshal(buf[:n])
 		if err != nil {
 			continue
@@ -129,6 +132,12 @@ func (d *down) readReports(sender *webrtc.RTPSender) {
 			}
 		}
 	}
+}
+
+// congestionFeedback says whether a packet of RTCP holds a report on arrivals (transport-cc) and nothing else.
+func congestionFeedback(b []byte) bool {
+	return len(b) >= 4 && b[0]&0x1f == rtcp.FormatTCC && b[1] == uint8(rtcp.TypeTransportSpecificFeedback) &&
+		4*((int(b[2])<<8|int(b[3]))+1) == len(b)
 }
 
 // repeat sends again what the client misses.

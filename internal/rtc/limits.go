@@ -51,8 +51,9 @@ const (
 	maxSubscriptions = 1000
 	// maxSections bounds the media sections of a client's offer. Browsers never remove one.
 	maxSections = 256
-	// maxCarried is how many tracks a subscriber's connection carries in its life: a talk of eight in which each comes back six times.
-	maxCarried = 100
+	// maxIdle is how many sections of a subscriber's connection may be left over from tracks that are gone: a talk of eight in which each
+	// comes back six times.
+	maxIdle = 100
 	// maxNames bounds lists of ids in one message.
 	maxNames = 1000
 )

@@ -181,7 +181,7 @@ func (s *subscriber) check(now time.Time) {
 // back in a section that was idle, and shows nothing of it, and the library gives a section one number for good. They cannot be
 // removed either, so a connection that has collected too many begins anew.
 func (s *subscriber) carry(d *down) error {
-	if len(s.pc.GetTransceivers()) >= maxCarried {
+	if len(s.pc.GetTransceivers())-len(s.carried) >= maxIdle {
 		s.owner.do(func() { s.owner.leave(ReasonStateUnknown) })
 	}
 	tr, err := s.pc.AddTransceiverFromTrack(d, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})

@@ -9,7 +9,7 @@ before(async () => {
   server = await Server.start()
   browser = await Browser.start(server, { media: true })
 })
-afterEach(async t => {
+afterEach(async () => {
   if (process.env.LOOK) await Promise.all([...browser.open].flatMap(c => c.pages()).map((p, i) => picture(p, `fail-${i}`)))
   await browser.closeAll()
 })

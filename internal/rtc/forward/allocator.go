@@ -53,8 +53,9 @@ type Demand struct {
 
 // Share divides budget bits/s among the demands and writes the layer of each into grants, None for a pause. Voices
 // come first and always. Then every picture gets its lowest layer, screens before cameras and large views before small
-// ones; what is left raises screens as far as it goes, then cameras, one layer at a time.
-func Share(budget int, demands []Demand, grants []int) {
+// ones, and without pausing gets it whatever the budget says; what is left raises screens as far as it goes, then cameras,
+// one layer at a time.
+func Share(budget int, pausing bool, demands []Demand, grants []int) {
 	order := make([]int, 0, len(demands))
 	for i, d := range demands {
 		grants[i] = None
@@ -87,7 +88,10 @@ func Share(budget int, demands []Demand, grants []int) {
 		return true
 	}
 	for _, i := range order {
-		raise(i)
+		if !raise(i) && !pausing {
+			budget -= demands[i].Costs[0]
+			grants[i] = 0
+		}
 	}
 	for _, class := range []Class{Screen, Camera} {
 		for again := true; again; {
@@ -103,6 +107,10 @@ func Share(budget int, demands []Demand, grants []int) {
 
 // Allocator divides one subscriber's downlink among its forwarders.
 type Allocator struct {
+	// Pausing lets a picture stand still whose lowest layer does not fit. Without it everybody keeps moving, and what does not
+	// fit is lost or late: right where estimates are doubtful and people can switch pictures off themselves.
+	Pausing bool
+
 	mu     sync.Mutex
 	tracks []*allotment
 
@@ -180,14 +188,14 @@ func (a *Allocator) Allocate(estimate int, now time.Time) Allocation {
 			t.granted = demands[i].Wanted
 		}
 	case used > estimate:
-		Share(estimate, demands, ideal)
+		Share(estimate, a.Pausing, demands, ideal)
 		a.settle(ideal)
 		a.regret(now)
 	case fresh:
-		Share(usable(estimate), demands, ideal)
+		Share(usable(estimate), a.Pausing, demands, ideal)
 		a.settle(ideal)
 	default:
-		Share(usable(estimate), demands, ideal)
+		Share(usable(estimate), a.Pausing, demands, ideal)
 		a.raise(usable(estimate), demands, ideal, now)
 	}
 	res.Used = a.used(demands)

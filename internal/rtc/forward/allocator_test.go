@@ -12,6 +12,23 @@ import (
 
 const off = forward.None
 
+func pausing() *forward.Allocator {
+	a := forward.NewAllocator()
+	a.Pausing = true
+	return a
+}
+
+func TestNobodyIsPausedWithoutPausing(t *testing.T) {
+	demands := []forward.Demand{{Class: forward.Voice, Costs: [forward.MaxLayers]int{40_000}}, {Class: forward.Camera, Wanted: 2, Costs: [forward.MaxLayers]int{150_000, 500_000, 1_700_000}}}
+	for budget, want := range map[int]int{1_000: 0, 600_000: 1, 3_000_000: 2} {
+		got := make([]int, len(demands))
+		forward.Share(budget, false, demands, got)
+		if got[0] != 0 || got[1] != want {
+			t.Errorf("with %d bits/s: layers %v, want the picture's %d", budget, got, want)
+		}
+	}
+}
+
 func TestShare(t *testing.T) {
 	voice := forward.Demand{Class: forward.Voice, Costs: [3]int{40}}
 	cam := func(wanted int) forward.Demand {
@@ -43,7 +60,7 @@ func TestShare(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			got := make([]int, len(c.demands))
-			forward.Share(c.budget, c.demands, got)
+			forward.Share(c.budget, true, c.demands, got)
 			if !slices.Equal(got, c.want) {
 				t.Fatalf("got %v, want %v", got, c.want)
 			}
@@ -61,7 +78,7 @@ type downlink struct {
 }
 
 func newDownlink(t *testing.T) *downlink {
-	return &downlink{t: t, a: forward.NewAllocator(), now: time.Now()}
+	return &downlink{t: t, a: pausing(), now: time.Now()}
 }
 
 func (d *downlink) add(cfg forward.SourceConfig) (*forward.Source, *forward.Forwarder) {

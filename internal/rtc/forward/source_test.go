@@ -328,7 +328,7 @@ func TestLipSync(t *testing.T) {
 // TestManyAtOnce lets layers, control, timers and retransmissions run at once, for the race detector.
 func TestManyAtOnce(t *testing.T) {
 	src, _ := forward.NewSource(forward.SourceConfig{Codec: forward.VP8, Layers: make([]forward.LayerConfig, 3), RequestKeyFrame: func(int) {}})
-	alloc := forward.NewAllocator()
+	alloc := pausing()
 	var downs []*forward.Forwarder
 	for i := range 4 {
 		f := forward.NewForwarder(src, forward.ForwarderConfig{Wanted: 2})

@@ -44,6 +44,8 @@ export class OpenConversation {
     private readonly me: string,
     known: Conversation | undefined,
     private readonly onInfo: (conversation: Conversation) => void,
+    /** What the conversation's channel says of calls, and when to ask for them anew, goes there. */
+    private readonly calls: { take: (event: ChatEvent) => boolean; recover: () => Promise<void> },
   ) {
     if (known) this.#adopt(known)
     this.#sync = new ConversationSync({
@@ -106,7 +108,7 @@ export class OpenConversation {
 
   /** Fetches the conversation and what its messages lack: at the start, after every reconnect, and on demand. */
   async recover(): Promise<void> {
-    await Promise.all([this.#sync.recover(), this.refresh()])
+    await Promise.all([this.#sync.recover(), this.refresh(), this.calls.recover()])
   }
 
   async retry(): Promise<void> {
@@ -246,6 +248,7 @@ export class OpenConversation {
   }
 
   #take(event: ChatEvent): void {
+    if (this.calls.take(event)) return
     switch (event.type) {
       case 'chat.message.created.v1':
         this.#sync.receive(event.data.message)

@@ -3,6 +3,7 @@
 
 import { asApiError, type Api } from '../lib/api'
 import type { ChatEvent, Member, Session } from '../lib/protocol'
+import { Calls } from './calls.svelte'
 import { OpenConversation } from './conversation.svelte'
 import { Inbox } from './inbox.svelte'
 import { Realtime } from './realtime.svelte'
@@ -15,6 +16,7 @@ const RETURN_MS = 10_000
 export class Desk {
   readonly inbox: Inbox
   readonly realtime: Realtime
+  readonly calls: Calls
   #open = $state.raw<OpenConversation | null>(null)
   #members = $state.raw<readonly Member[]>([])
   /** Conversations that were left while something was still to be sent: they go on until it is through. */
@@ -41,6 +43,9 @@ export class Desk {
         if (this.#open?.id === id) this.#open.gone()
       },
     )
+    this.calls = new Calls(api, session.member.id, (id) =>
+      this.#open?.id === id && this.#open.info ? this.#open.info : this.inbox.list.find((c) => c.id === id),
+    )
     this.realtime = new Realtime(`${location.origin.replace(/^http/, 'ws')}/ws`, {
       event: (event) => this.#take(event),
       connected: () => this.#catchUp(),
@@ -50,6 +55,7 @@ export class Desk {
       this.#letGo()
       if (this.realtime.status === 'lost' && navigator.onLine && !document.hidden) {
         void this.inbox.refresh()
+        void this.calls.recover()
         void this.#open?.recover()
       }
     }, POLL_MS)
@@ -89,6 +95,7 @@ export class Desk {
       this.me.id,
       this.inbox.list.find((c) => c.id === id),
       (c) => this.inbox.put(c),
+      { take: (event) => this.calls.take(event), recover: () => this.calls.opened(id) },
     )
   }
 
@@ -117,11 +124,13 @@ export class Desk {
       conversation.stop()
     }
     this.#open = null
+    this.calls.stop()
     this.inbox.stop()
     this.realtime.stop()
   }
 
   #take(event: ChatEvent): void {
+    if (this.calls.take(event)) return
     if (event.type === 'chat.inbox.changed.v1') this.inbox.hint(event.data)
     // Whatever else concerns the member (a role, a sign-out elsewhere), the session says what holds now.
     else if (!(event.type as string).startsWith('chat.')) void this.#checkSession()
@@ -129,6 +138,7 @@ export class Desk {
 
   #catchUp(): void {
     void this.inbox.refresh()
+    void this.calls.recover()
     this.loadMembers().catch(() => {})
   }
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import type { Message } from '../lib/protocol'
+import type { Call, Message } from '../lib/protocol'
 import { arrange } from './timeline'
 
 const at = (seq: number, minute: number, author = 'v'): Message => ({
@@ -11,9 +11,18 @@ const at = (seq: number, minute: number, author = 'v'): Message => ({
   author: { kind: author === 'v' ? 'visitor' : 'agent', id: author },
   body: '',
 })
-const drawn = (messages: Message[], firstUnread = 0) =>
-  arrange(messages, firstUnread).map((e) =>
-    e.kind === 'message' ? `${e.message.seq}${e.first ? ' first' : ''}${e.last ? ' last' : ''}` : e.kind,
+const call = (id: string, minute: number): Call => ({
+  id,
+  conversation: 'c',
+  state: 'ended',
+  media: 'video',
+  started_by: 'visitor',
+  created_at: new Date(2026, 2, 3, 12, minute, 30).toISOString(),
+  participants: [],
+})
+const drawn = (messages: Message[], firstUnread = 0, calls: Call[] = [], hasEarlier = false) =>
+  arrange(messages, firstUnread, calls, hasEarlier).map((e) =>
+    e.kind === 'message' ? `${e.message.seq}${e.first ? ' first' : ''}${e.last ? ' last' : ''}` : e.kind === 'call' ? e.key : e.kind,
   )
 
 it('draws a run of one author together', () => {
@@ -33,4 +42,11 @@ it('begins each day with its name', () => {
 it('puts a line before the first unread message, unless nothing was read', () => {
   expect(drawn([at(1, 0), at(2, 1)], 2)).toEqual(['day', '1 first last', 'unread', '2 first last'])
   expect(drawn([at(1, 0), at(2, 1)], 1)).toEqual(['day', '1 first', '2 last'])
+})
+
+it('puts calls where they began, and never before a page that is missing', () => {
+  const messages = [at(1, 0), at(2, 1), at(3, 2)]
+  expect(drawn(messages, 0, [call('a', 0), call('b', 9)])).toEqual(['day', '1 first last', 'call a', '2 first', '3 last', 'call b'])
+  expect(drawn(messages, 0, [call('a', -9), call('b', 60 * 24)], true)).toEqual(['day', '1 first', '2', '3 last', 'day', 'call b'])
+  expect(drawn([], 0, [call('a', 0)])).toEqual(['day', 'call a'])
 })

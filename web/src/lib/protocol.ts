@@ -156,7 +156,83 @@ export type InboxChanged = Event<
   { conversations: string[]; more: boolean; counts: { open: number; unassigned: number } }
 >
 
-export type ChatEvent = MessageCreated | ConversationCreated | ConversationUpdated | Read | Typing | InboxChanged
+export type CallState = 'ringing' | 'live' | 'ended'
+export type CallMedia = 'video' | 'audio'
+export type CallEnd = 'hung_up' | 'declined' | 'missed' | 'cancelled' | 'forced' | 'failed' | 'shutdown'
+
+/** One entry into a call: who comes again has a further one. */
+export interface CallParticipant {
+  /** The identity in the room: random, made for this entry. */
+  id: string
+  kind: AuthorKind
+  member?: string | null
+  name?: string | null
+  joined_at?: string | null
+  left_at?: string | null
+}
+
+/** A call: the API calls it a session. */
+export interface Call {
+  id: string
+  conversation: string
+  state: CallState
+  media: CallMedia
+  started_by: AuthorKind
+  created_at: string
+  answered_at?: string | null
+  ended_at?: string | null
+  end_reason?: CallEnd | null
+  /** When it stops ringing, by the server's clock. */
+  ring_until?: string | null
+  /** The member who calls or has answered. */
+  agent?: { id: string; name?: string } | null
+  participants: CallParticipant[]
+}
+
+/** The way into the room of a call. */
+export interface CallTicket {
+  url: string
+  token: string
+  identity: string
+  expires_at?: string
+}
+
+export interface MediaNotice {
+  id: string
+  version: string
+  lang: string
+  title: string
+  paragraphs: string[]
+  acknowledged: boolean
+}
+
+/** What the preflight page needs to try the ways to our media server. */
+export interface CheckServers {
+  ice_servers: { urls: string | string[]; username?: string; credential?: string }[]
+  udp: boolean
+  tcp: boolean
+  turn: boolean
+  turn_tls: boolean
+}
+
+export type CallChanged = Event<
+  'video.session.changed.v1',
+  {
+    session: string
+    conversation: string
+    state: CallState
+    media: CallMedia
+    started_by: AuthorKind
+    ring_until?: string | null
+    end_reason?: CallEnd | null
+  }
+>
+type Passage = { session: string; conversation: string; identity: string; kind: AuthorKind; member?: string | null }
+export type CallJoined = Event<'video.participant.joined.v1', Passage>
+export type CallLeft = Event<'video.participant.left.v1', Passage>
+export type CallEvent = CallChanged | CallJoined | CallLeft
+
+export type ChatEvent = MessageCreated | ConversationCreated | ConversationUpdated | Read | Typing | InboxChanged | CallEvent
 
 /** Limits that a client can hold to before it asks (docs/protocol.md, "Limits"). */
 export const MAX_MESSAGE_BYTES = 8192

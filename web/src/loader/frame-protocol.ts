@@ -15,14 +15,29 @@ export type ToFrame =
   | { parley: 'shown'; page: Page; focus: boolean }
   | { parley: 'hidden' }
 
+/** `incoming` waits for an answer; `running` has camera or microphone of this frame. */
+export type FrameCall = 'none' | 'incoming' | 'running'
+
+/** How large the card is: as always, or with room for a picture beside the talk. The loader decides what that means. */
+export type FrameSize = 'normal' | 'large'
+
 /**
  * Frame to loader: it has drawn itself; the number of messages nobody has looked at, and whether there is a
- * conversation at all; the visitor wants the card closed.
+ * conversation at all; the visitor wants the card closed; a call comes in or runs in the frame, which the launcher says
+ * while the card is closed; the frame would like another size, as long as a call runs.
  */
 export type ToHost =
   | { parley: 'ready' }
   | { parley: 'state'; unread: number; conversation: boolean }
+  | { parley: 'call'; call: FrameCall }
+  | { parley: 'size'; size: FrameSize }
   | { parley: 'close' }
+
+/**
+ * What the frame asks of the host page for its calls. Each stays with our origin alone; where the host page's own
+ * Permissions-Policy forbids one, the frame opens the call in a window of its own.
+ */
+export const frameAllows = 'camera; microphone; display-capture; fullscreen; autoplay; picture-in-picture; screen-wake-lock; clipboard-write'
 
 /** The frame's start values travel in the fragment of its address, which no server ever sees. */
 export interface FrameStart {
@@ -30,6 +45,8 @@ export interface FrameStart {
   host: string | null
   /** Language that the host page is written in. */
   lang: string | null
+  /** Opened by the frame to hold its call in a window of its own (widget/handover.ts). */
+  handover: boolean
 }
 
 /** Writes the frame's address. */
@@ -40,5 +57,5 @@ export function frameAddress(base: string, site: string, host: string, lang: str
 /** Reads the fragment of the frame's own address. */
 export function readStart(hash: string): FrameStart {
   const values = new URLSearchParams(hash.replace(/^#/, ''))
-  return { host: values.get('host'), lang: values.get('lang') }
+  return { host: values.get('host'), lang: values.get('lang'), handover: values.get('call') === 'handover' }
 }

@@ -33,11 +33,11 @@ describe('the way to the frame', () => {
     const url = new URL(address)
     expect(url.pathname).toBe('/w/a%2Fb')
     expect(url.search).toBe('')
-    expect(readStart(url.hash)).toEqual({ host: 'https://shop.example:8081', lang: 'de' })
+    expect(readStart(url.hash)).toEqual({ host: 'https://shop.example:8081', lang: 'de', handover: false })
   })
 
   test('a frame opened as a page has none', () => {
-    expect(readStart('')).toEqual({ host: null, lang: null })
+    expect(readStart('')).toEqual({ host: null, lang: null, handover: false })
   })
 })
 

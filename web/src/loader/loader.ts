@@ -7,7 +7,7 @@
  * sets nothing, stores nothing and knows nobody. It never reads the page beyond its address (without query and
  * fragment), its title and its language.
  */
-import { frameAddress, type Page, type ToFrame, type ToHost } from './frame-protocol'
+import { frameAddress, frameAllows, type Page, type ToFrame, type ToHost } from './frame-protocol'
 import { languages, pickLanguage, words } from './words'
 import { draw, type View } from './view'
 
@@ -116,10 +116,12 @@ class Launcher implements ParleyApi {
   private load(): void {
     this.frame?.remove()
     this.view.failed(false)
+    this.view.call('none')
+    this.view.large(false)
     this.setReady(false)
     const frame = document.createElement('iframe')
     frame.title = words(this.lang).title.replace('{name}', this.site.name)
-    frame.allow = 'camera; microphone; display-capture; autoplay; clipboard-write'
+    frame.allow = frameAllows
     frame.src = frameAddress(this.base, this.site.id, location.origin, this.lang)
     this.frame = frame
     this.view.card.prepend(frame)
@@ -139,6 +141,10 @@ class Launcher implements ParleyApi {
       this.conversation = m.conversation
       if (!this.opened) remember(m.conversation ? '0' : null)
       this.view.unread(m.unread)
+    } else if (m?.parley === 'call') {
+      this.view.call(m.call)
+    } else if (m?.parley === 'size') {
+      this.view.large(m.size === 'large')
     } else if (m?.parley === 'close') {
       this.close()
     }

@@ -5,10 +5,12 @@
  */
 import sheet from './launcher.css?inline'
 import { css, inkOn, parseColour } from './contrast'
+import type { FrameCall } from './frame-protocol'
 import type { Words } from './words'
 
 const bubble = 'M21 11.5a8.4 8.4 0 0 1-8.5 8.3 8.6 8.6 0 0 1-3.8-.9L3 21l2-5.4a8 8 0 0 1-1-4.1 8.4 8.4 0 0 1 8.5-8.3 8.4 8.4 0 0 1 8.5 8.3z'
 const cross = 'M6 6l12 12M18 6 6 18'
+const receiver = 'M6 4h3.2l1.5 4-2 1.5a11.5 11.5 0 0 0 5.8 5.8l1.5-2 4 1.5V18a2 2 0 0 1-2.1 2A16 16 0 0 1 4 6.1 2 2 0 0 1 6 4z'
 
 /** The parts of the launcher that its logic moves. */
 export interface View {
@@ -19,6 +21,10 @@ export interface View {
   show(open: boolean): void
   /** Writes the unread number on the launcher, into its name, and says it when it grows. */
   unread(count: number): void
+  /** Says on the launcher that a call comes in or runs, as long as the card, which is the visitor's to open, is closed. */
+  call(now: FrameCall): void
+  /** Gives the card room for a picture beside the talk, where the screen has it. */
+  large(on: boolean): void
   /** Says whether the frame has drawn itself. */
   ready(on: boolean): void
   /** Shows the card's own error instead of the frame, or takes it away. */
@@ -73,6 +79,8 @@ export function draw(w: Words, name: string, accent: string | undefined, on: { t
   const path = icon(launcher)
   const badge = make('span', 'badge', launcher)
   badge.setAttribute('aria-hidden', 'true')
+  const sign = make('span', 'sign', launcher)
+  sign.setAttribute('aria-hidden', 'true')
   const said = make('div', 'said', section)
   said.setAttribute('role', 'status')
 
@@ -83,13 +91,19 @@ export function draw(w: Words, name: string, accent: string | undefined, on: { t
   }
 
   let opened = false
+  let calling: FrameCall = 'none'
   let count = 0
   const news = () => (count === 1 ? w.unread1 : w.unread.replace('{n}', String(count)))
   const label = () => {
-    launcher.setAttribute('aria-label', opened ? w.close : count ? `${w.open}, ${news()}` : w.open)
+    const call = opened || calling === 'none' ? '' : calling === 'incoming' ? w.ringing : w.running
+    const why = call ? `, ${call}` : count ? `, ${news()}` : ''
+    launcher.setAttribute('aria-label', opened ? w.close : w.open + why)
     launcher.setAttribute('aria-expanded', String(opened))
-    path.setAttribute('d', opened ? cross : bubble)
-    badge.textContent = opened || !count ? '' : count > 99 ? '99+' : String(count)
+    launcher.classList.toggle('ringing', call === w.ringing)
+    path.setAttribute('d', opened ? cross : call ? receiver : bubble)
+    sign.hidden = !call
+    sign.textContent = call
+    badge.textContent = opened || call || !count ? '' : count > 99 ? '99+' : String(count)
   }
   label()
   document.documentElement.appendChild(host)
@@ -109,6 +123,14 @@ export function draw(w: Words, name: string, accent: string | undefined, on: { t
       count = n
       said.textContent = more && !opened ? news() : ''
       label()
+    },
+    call(now) {
+      if (now === 'incoming' && calling !== now && !opened) said.textContent = w.ringing
+      calling = now === 'incoming' || now === 'running' ? now : 'none'
+      label()
+    },
+    large(on) {
+      card.classList.toggle('large', on)
     },
     ready(on) {
       section.classList.toggle('ready', on)

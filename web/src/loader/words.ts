@@ -6,6 +6,8 @@ const en = {
   title: 'Chat with {name}',
   unread1: '1 new message',
   unread: '{n} new messages',
+  ringing: 'Incoming call',
+  running: 'Call in progress',
   failed: 'The chat could not be loaded. Check your connection and try again.',
   retry: 'Try again',
 }
@@ -19,6 +21,8 @@ const de: Words = {
   title: 'Chat mit {name}',
   unread1: '1 neue Nachricht',
   unread: '{n} neue Nachrichten',
+  ringing: 'Eingehender Anruf',
+  running: 'Anruf läuft',
   failed: 'Der Chat konnte nicht geladen werden. Prüfen Sie die Verbindung und versuchen Sie es noch einmal.',
   retry: 'Noch einmal versuchen',
 }

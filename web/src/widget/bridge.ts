@@ -1,6 +1,6 @@
 // The frame's end of the talk with the host page. It listens only to its parent window, only from the origin that the
 // frame's address names, and answers only to that origin. Opened as a page of its own, it has nobody to talk to.
-import type { FrameStart, Page, ToFrame, ToHost } from '../loader/frame-protocol'
+import type { FrameCall, FrameSize, FrameStart, Page, ToFrame, ToHost } from '../loader/frame-protocol'
 
 export interface BridgeEvents {
   /** The card is on the screen; `focus`: the visitor asked for it. */
@@ -11,6 +11,8 @@ export interface BridgeEvents {
 export class Bridge {
   readonly #host: string | undefined
   #told = ''
+  #call: FrameCall = 'none'
+  #size: FrameSize = 'normal'
 
   constructor(
     private readonly win: Window,
@@ -46,6 +48,20 @@ export class Bridge {
     if (now === this.#told) return
     this.#told = now
     this.#tell({ parley: 'state', unread, conversation })
+  }
+
+  /** Tells the launcher of a call, for as long as the card is closed. */
+  call(now: FrameCall): void {
+    if (now === this.#call) return
+    this.#call = now
+    this.#tell({ parley: 'call', call: now })
+  }
+
+  /** Asks for room, or gives it back. */
+  size(size: FrameSize): void {
+    if (size === this.#size) return
+    this.#size = size
+    this.#tell({ parley: 'size', size })
   }
 
   #tell(m: ToHost): void {

@@ -1,9 +1,10 @@
 // The list of messages: draws rows and keeps the place that the reader looks at. New messages pull the list along only
 // when its end is on the screen; earlier ones appear above without moving what is being read.
 import { ApiError } from '../lib/api'
+import { clockLength } from '../lib/calls'
 import { h, icon, setText, type Child } from './dom'
 import { fill, type Words } from './messages'
-import type { Fate, MessageRow, Row } from './rows'
+import type { CallRow, Fate, MessageRow, Row } from './rows'
 import { linkify } from './text'
 import type { Clock } from './time'
 
@@ -210,13 +211,41 @@ export class MessageList {
   #look(row: Row): string {
     if (row.kind === 'new') return row.kind
     if (row.kind === 'day') return this.clock.day(row.at)
+    if (row.kind === 'call') return `${row.media} ${this.#callText(row)}`
     return JSON.stringify([row.mine, row.name, row.body, +row.at, row.fate, row.first, row.last, this.#wait(row)])
   }
 
   #drawRow(li: HTMLLIElement, row: Row): void {
     if (row.kind === 'message') return this.#drawMessage(li, row)
+    if (row.kind === 'call') return this.#drawCall(li, row)
     li.className = row.kind
     li.replaceChildren(h('span', { textContent: row.kind === 'new' ? this.w.new_messages : this.clock.day(row.at) }))
+  }
+
+  #drawCall(li: HTMLLIElement, row: CallRow): void {
+    li.className = `past ${row.fate}`
+    const time = h('time', { dateTime: row.at.toISOString(), title: this.clock.full(row.at), textContent: this.clock.time(row.at) })
+    li.replaceChildren(icon(row.media === 'video' ? 'video' : 'phone'), h('span', { textContent: this.#callText(row) }), time)
+  }
+
+  #callText(row: CallRow): string {
+    const w = this.w
+    switch (row.fate) {
+      case 'talked':
+        return fill(row.media === 'video' ? w.past_talked_video : w.past_talked_audio, { length: clockLength(row.seconds ?? 0) })
+      case 'live':
+        return w.past_live
+      case 'ringing':
+        return row.mine ? w.past_ringing_mine : w.past_ringing
+      case 'missed':
+        return row.mine ? w.past_missed_mine : w.past_missed
+      case 'declined':
+        return row.mine ? w.past_declined_mine : w.past_declined
+      case 'cancelled':
+        return row.mine ? w.past_cancelled_mine : w.past_missed
+      case 'failed':
+        return w.past_failed
+    }
   }
 
   #drawMessage(li: HTMLLIElement, row: MessageRow): void {

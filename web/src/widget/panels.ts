@@ -116,33 +116,40 @@ export function editDetails(parent: Element, w: Words, now: Details, save: (deta
   })
 }
 
+/** One line of a menu. */
+export interface MenuAction {
+  text: string
+  icon?: Parameters<typeof icon>[0]
+  run(): void
+}
+
 /** A button that shows a short list of actions. */
 export class Menu {
   readonly element: HTMLElement
   readonly #button: HTMLButtonElement
   readonly #list: HTMLElement
 
-  constructor(w: Words, actions: { text: string; run(): void }[]) {
-    const list = h('div', { class: 'menu', id: 'menu', hidden: true })
+  constructor(id: string, look: { label: string; icon: Parameters<typeof icon>[0] }, actions: MenuAction[]) {
+    const list = h('div', { class: 'menu', id, hidden: true })
     this.#list = list
     this.#button = h(
       'button',
       {
         class: 'icon-button',
         type: 'button',
-        title: w.menu,
-        attrs: { 'aria-label': w.menu, 'aria-expanded': 'false', 'aria-controls': 'menu' },
+        title: look.label,
+        attrs: { 'aria-label': look.label, 'aria-expanded': 'false', 'aria-controls': id },
         onclick: () => this.#show(Boolean(list.hidden)),
       },
-      icon('more'),
+      icon(look.icon),
     )
-    for (const { text, run } of actions) {
+    for (const { text, icon: sign, run } of actions) {
       const onclick = () => {
         this.#show(false)
         this.#button.focus()
         run()
       }
-      list.append(h('button', { type: 'button', textContent: text, onclick }))
+      list.append(h('button', { type: 'button', onclick }, sign && icon(sign), text))
     }
     this.element = h('div', { class: 'menu-place' }, this.#button, list)
     this.element.addEventListener('focusout', (e) => {

@@ -3,7 +3,8 @@ import { contrast } from '../loader/contrast'
 import { readableOn } from './accent'
 import { Bridge } from './bridge'
 import { catalogues, fill } from './messages'
-import { storageKey, TokenStore } from './storage'
+import { stageWords } from './stage-words'
+import { pageStorage, storageKey, TokenStore } from './storage'
 import { byteLength, bytesLeft, clean, linkify, plausibleEmail } from './text'
 import { clock } from './time'
 
@@ -59,7 +60,7 @@ describe('messages', () => {
   })
 
   test('no text shouts', () => {
-    for (const words of Object.values(catalogues)) for (const text of Object.values(words)) expect(text).not.toMatch(/!|oops/i)
+    for (const words of [...Object.values(catalogues), ...Object.values(stageWords)]) for (const text of Object.values(words)) expect(text).not.toMatch(/!|oops/i)
   })
 
   test('a message with braces stays as it is', () => {
@@ -88,6 +89,14 @@ describe('days', () => {
     expect(at.day(new Date(2026, 2, 3))).toMatch(/^Tuesday,? 3 March$/)
     expect(at.day(new Date(2025, 11, 31))).toBe('31 December 2025')
   })
+})
+
+test('a token that was handed over is kept nowhere', () => {
+  const kept = pageStorage()
+  const store = new TokenStore('s1', () => kept)
+  store.set('t1')
+  expect([store.token, store.blocked]).toEqual(['t1', false])
+  expect(new TokenStore('s1', () => pageStorage()).token).toBeUndefined()
 })
 
 function memory(): Storage {
@@ -185,7 +194,7 @@ function windows(host: string, ancestor = host) {
     addEventListener: (_: string, fn: typeof hear) => (hear = fn),
   }
   const shown: unknown[] = []
-  const bridge = new Bridge(win as unknown as Window, { host, lang: null }, { shown: (p, f) => shown.push([p, f]), hidden: () => shown.push('hidden') })
+  const bridge = new Bridge(win as unknown as Window, { host, lang: null, handover: false }, { shown: (p, f) => shown.push([p, f]), hidden: () => shown.push('hidden') })
   return { bridge, sent, shown, parent, post: (data: unknown, origin = host, source: unknown = parent) => hear({ data, origin, source }) }
 }
 

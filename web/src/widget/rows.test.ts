@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { ApiError } from '../lib/api'
 import type { Outgoing } from '../lib/conversation-sync'
-import type { Message } from '../lib/protocol'
+import type { Call, Message } from '../lib/protocol'
 import { buildRows, firstUnread, type MessageRow } from './rows'
 
 const start = new Date(2026, 2, 10, 12, 0)
@@ -79,5 +79,47 @@ describe('rows', () => {
     expect(firstUnread(all, 0)).toBe(2)
     expect(firstUnread(all, 2)).toBe(4)
     expect(firstUnread(all, 4)).toBe(0)
+  })
+})
+
+describe('calls among the messages', () => {
+  const call = (id: string, minutes: number, change: Partial<Call> = {}): Call => ({
+    id,
+    conversation: 'c',
+    state: 'ended',
+    media: 'video',
+    started_by: 'visitor',
+    created_at: new Date(start.getTime() + minutes * 60_000).toISOString(),
+    participants: [],
+    ...change,
+  })
+  const shape = (messages: Message[], calls: Call[], outbox: Outgoing[] = [], hasEarlier = false) =>
+    buildRows({ messages, outbox, agentReadSeq: 0, newFrom: 0, calls, hasEarlier }).map((r) =>
+      r.kind === 'message' ? `${r.body}${r.first ? ' first' : ''}${r.last ? ' last' : ''}` : r.kind === 'call' ? `${r.key} ${r.fate}` : r.kind,
+    )
+
+  test('stand where they began, and end a run', () => {
+    expect(shape([message(1, 'visitor', 0), message(2, 'visitor', 2)], [call('a', 1, { end_reason: 'missed' })])).toEqual([
+      'day',
+      '1 first last',
+      'call-a missed',
+      '2 first last',
+    ])
+  })
+
+  test('begin a day of their own, and stand above what is still under way', () => {
+    expect(shape([message(1, 'visitor', 0)], [call('a', 24 * 60, { state: 'live' })])).toEqual(['day', '1 first last', 'day', 'call-a live'])
+    expect(shape([message(1, 'visitor', 0)], [call('a', 0.5, { state: 'live' })], [outgoing('sending')])).toEqual(['day', '1 first last', 'call-a live', 'out first last'])
+  })
+
+  test('wait for their page', () => {
+    const earlier = [call('a', -10), call('b', 1)]
+    expect(shape([message(2, 'visitor', 0)], earlier, [], true)).toEqual(['day', '2 first last', 'call-b failed'])
+    expect(shape([message(2, 'visitor', 0)], earlier)).toEqual(['day', 'call-a failed', '2 first last', 'call-b failed'])
+  })
+
+  test('have a length when people talked', () => {
+    const rows = buildRows({ messages: [], outbox: [], agentReadSeq: 0, newFrom: 0, calls: [call('a', 0, { answered_at: start.toISOString(), ended_at: new Date(start.getTime() + 61_000).toISOString() })] })
+    expect(rows[1]).toMatchObject({ kind: 'call', fate: 'talked', seconds: 61, mine: true })
   })
 })

@@ -1,8 +1,9 @@
 // What the list of messages shows, as plain values: which message has a name above it, where a day begins, what is new,
 // and how far the visitor's last message has come. No DOM.
 import { ApiError } from '../lib/api'
+import { callsBetween, fateOfCall, talked, type CallFate } from '../lib/calls'
 import type { Outgoing } from '../lib/conversation-sync'
-import type { Message } from '../lib/protocol'
+import type { Call, CallMedia, Message } from '../lib/protocol'
 
 /** How far a message of the visitor has come. Only the newest one that arrived shows `sent` or `seen`. */
 export type Fate = 'sending' | 'waiting' | 'limited' | 'busy' | 'failed' | 'too-long' | 'refused' | 'sent' | 'seen'
@@ -23,7 +24,20 @@ export interface MessageRow {
   last: boolean
 }
 
-export type Row = { kind: 'day'; key: string; at: Date } | { kind: 'new'; key: string } | MessageRow
+/** A call, in one line. */
+export interface CallRow {
+  kind: 'call'
+  key: string
+  /** The visitor rang. */
+  mine: boolean
+  media: CallMedia
+  fate: CallFate
+  at: Date
+  /** How long people talked. */
+  seconds?: number
+}
+
+export type Row = { kind: 'day'; key: string; at: Date } | { kind: 'new'; key: string } | MessageRow | CallRow
 
 export interface RowsInput {
   messages: readonly Message[]
@@ -31,6 +45,10 @@ export interface RowsInput {
   agentReadSeq: number
   /** The first message that is marked as new; 0 for none. */
   newFrom: number
+  /** The calls of the conversation, oldest first. */
+  calls?: readonly Call[]
+  /** There are messages before those that are here. */
+  hasEarlier?: boolean
 }
 
 /** Messages of one side that are closer together than this read as one, in milliseconds. */
@@ -79,13 +97,44 @@ function items(input: RowsInput): Item[] {
   return [...stored, ...waiting]
 }
 
+function callRow(call: Call): CallRow {
+  return {
+    kind: 'call',
+    key: `call-${call.id}`,
+    mine: call.started_by === 'visitor',
+    media: call.media,
+    fate: fateOfCall(call),
+    at: new Date(call.created_at),
+    seconds: talked(call),
+  }
+}
+
 /** Builds the rows from top to bottom. */
 export function buildRows(input: RowsInput): Row[] {
   const rows: Row[] = []
+  const calls = callsBetween(input.calls ?? [], input.messages[0]?.sent_at, input.hasEarlier === true).map(callRow)
+  let day = ''
   let before: Item | undefined
+  /** Begins a new day when it is one. */
+  const dayAt = (at: Date): boolean => {
+    if (dayOf(at) === day) return false
+    day = dayOf(at)
+    rows.push({ kind: 'day', key: `day-${day}`, at })
+    return true
+  }
+  /** Calls that began before a message stand above it; those of now, above what is still under way. */
+  const callsUntil = (at: number) => {
+    while (calls[0] && calls[0].at.getTime() <= at) {
+      const call = calls.shift()
+      if (!call) return
+      dayAt(call.at)
+      rows.push(call)
+      before = undefined
+    }
+  }
   for (const item of items(input)) {
-    const day = dayOf(item.at)
-    const newDay = !before || dayOf(before.at) !== day
+    callsUntil(item.seq > 0 ? item.at.getTime() : Infinity)
+    const newDay = dayAt(item.at)
     const isNew = item.seq > 0 && item.seq === input.newFrom
     const joins =
       before !== undefined &&
@@ -94,7 +143,6 @@ export function buildRows(input: RowsInput): Row[] {
       before.mine === item.mine &&
       (item.mine || before.author === item.author) &&
       item.at.getTime() - before.at.getTime() < together
-    if (newDay) rows.push({ kind: 'day', key: `day-${day}`, at: item.at })
     if (isNew) rows.push({ kind: 'new', key: 'new' })
     if (joins && before) {
       before.last = false
@@ -104,6 +152,7 @@ export function buildRows(input: RowsInput): Row[] {
     rows.push(item)
     before = item
   }
+  callsUntil(Infinity)
   return rows
 }
 

@@ -1,8 +1,10 @@
 // The visitor's side of one site, without a DOM: the site, the visitor's token, the conversation, its messages and the
 // socket. The view reads its properties after each change and calls its methods; nothing else talks to the server.
 import { Api, ApiError, newId } from '../lib/api'
+import { CallBook, isCallEvent } from '../lib/calls'
 import { ConversationSync, type Transport } from '../lib/conversation-sync'
 import type { ChatEvent, Message, MessagePage, PageRef, Visitor, WidgetConversation, WidgetSite } from '../lib/protocol'
+import { Calling } from './calling'
 import type { Socket, SocketFactory } from './socket'
 import type { TokenStore } from './storage'
 
@@ -74,6 +76,9 @@ export class Session {
   page: PageRef | undefined
   details: Details = { name: '', email: '' }
   sync: ConversationSync
+  /** The calls of the conversation, and what of them is on the screen. */
+  readonly calls: CallBook
+  readonly calling: Calling
 
   readonly #o: SessionOptions
   readonly #api: Api
@@ -92,6 +97,21 @@ export class Session {
     this.#now = o.now ?? Date.now
     this.#api = new Api({ base: o.base, token: () => o.store.token, locale: () => o.locale, fetch: o.fetch })
     this.sync = this.#newSync()
+    this.calls = new CallBook({
+      api: this.#api,
+      prefix: '/widget',
+      later: this.#later,
+      onChange: () => {
+        this.calling.follow()
+        o.onChange()
+      },
+    })
+    this.calling = new Calling({ book: this.calls, conversation: () => this.conversation?.id, later: this.#later, onChange: o.onChange })
+  }
+
+  /** What a window of our own needs to speak as this visitor. */
+  get token(): string | undefined {
+    return this.#o.store.token
   }
 
   /** Whether the conversation lasts only as long as this page. */
@@ -135,6 +155,7 @@ export class Session {
   /** Sends a message; the first one starts the conversation. */
   send(body: string): void {
     this.notice = undefined
+    this.calling.dismissNote()
     this.#stopTyping()
     this.sync.send(body)
     // Writing is reading: what came before is seen.
@@ -208,12 +229,18 @@ export class Session {
       const newest = found.items[0]
       if (!newest) return
       this.#setConversation(newest)
-      await this.sync.recover()
+      await Promise.all([this.sync.recover(), this.#loadCalls()])
       this.#connect()
     } catch (error) {
       if (!gone(error)) throw error
       this.#fresh('expired', true)
     }
+  }
+
+  /** Without the list of calls everything but calls works; it is fetched again with every connection. */
+  async #loadCalls(): Promise<void> {
+    const id = this.conversation?.id
+    if (id) await this.calls.load(id).catch(() => undefined)
   }
 
   #know(visitor: Visitor): void {
@@ -297,6 +324,8 @@ export class Session {
   #fresh(notice: Notice, keep: boolean, store = true): void {
     const outbox = keep ? this.sync.outbox : []
     this.sync.stop()
+    this.calls.clear()
+    this.calling.reset()
     this.#socket?.close()
     this.#socket = undefined
     this.#cancelLost?.()
@@ -337,6 +366,7 @@ export class Session {
     this.#cancelLost = undefined
     this.connection = 'up'
     void this.sync.recover()
+    void this.#loadCalls()
     void this.#refreshConversation()
     this.#o.onChange()
   }
@@ -409,6 +439,7 @@ export class Session {
   #event(e: ChatEvent): void {
     const c = this.conversation
     if (!c || !('conversation' in e.data) || e.data.conversation !== c.id) return
+    if (isCallEvent(e)) return this.calls.take(e)
     switch (e.type) {
       case 'chat.message.created.v1':
         if (e.data.message.author.kind === 'agent') this.#somebodyIsHere()

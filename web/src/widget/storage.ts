@@ -86,3 +86,18 @@ export class TokenStore {
 
 /** The storage key, for the listener that follows other tabs. */
 export const storageKey = key
+
+/** A storage that is gone with the page: for a token that was handed over and that nothing may keep. */
+export function pageStorage(): Storage {
+  const kept = new Map<string, string>()
+  return {
+    get length() {
+      return kept.size
+    },
+    clear: () => kept.clear(),
+    getItem: (k) => kept.get(k) ?? null,
+    key: (i) => [...kept.keys()][i] ?? null,
+    removeItem: (k) => void kept.delete(k),
+    setItem: (k, v) => void kept.set(k, v),
+  }
+}

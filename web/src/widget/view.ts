@@ -1,23 +1,36 @@
 // The frame as the visitor sees it: draws the session after each change and passes on what the visitor does.
 import type { Page } from '../loader/frame-protocol'
-import type { Message } from '../lib/protocol'
+import type { CallMedia, Message } from '../lib/protocol'
 import { applyAccent } from './accent'
 import type { Bridge } from './bridge'
 import { Composer } from './composer'
 import { h, icon, setText } from './dom'
 import { MessageList } from './list'
-import { fill, type Words } from './messages'
+import { fill, type Lang, type Words } from './messages'
 import { askToForget, detailsFields, editDetails, Menu } from './panels'
 import { buildRows, firstUnread } from './rows'
 import type { Session } from './session'
+import type { Stage } from './stage'
 import { clock } from './time'
 
 export interface ViewOptions {
   root: HTMLElement
-  lang: string
+  lang: Lang
   words: Words
   session: Session
   bridge: Bridge
+  /** The page where camera, sound and network can be tried. */
+  checkUrl: string
+  /** This page is the window that a call was handed to. */
+  isWindow?: boolean
+}
+
+/** Where the card has no room for picture and talk side by side; stage.css says the same. */
+const narrow = '(max-width: 639.98px)'
+
+/** Whether the browser can hold calls at all: an old one, or a page without HTTPS, cannot. */
+function canCall(): boolean {
+  return typeof RTCPeerConnection === 'function' && typeof navigator.mediaDevices?.getUserMedia === 'function'
 }
 
 /** How often a shown frame asks again whether somebody is there, in milliseconds. */
@@ -32,6 +45,11 @@ export class View {
   readonly #details: ReturnType<typeof detailsFields>
   readonly #who: HTMLDetailsElement
   readonly #menu: Menu
+  readonly #call: Menu
+  /** Shows and hides the talk during a call, where there is room for one of both only. */
+  readonly #toggle: HTMLButtonElement
+  readonly #toggleCount = h('span', { class: 'count-mark', hidden: true })
+  readonly #stage = h('div', { class: 'stage', hidden: true })
   readonly #close: HTMLButtonElement
 
   readonly #title = h('h1', { tabIndex: -1 })
@@ -45,6 +63,7 @@ export class View {
   readonly #helloSealed = h('span')
   readonly #notice = h('p', { class: 'note', hidden: true, attrs: { role: 'status' } })
   readonly #blocked = h('p', { class: 'note', hidden: true })
+  readonly #callNote = h('p', { class: 'note', hidden: true, attrs: { role: 'status' } })
   readonly #foot: HTMLElement
   readonly #talk: HTMLElement
   readonly #loading = h('div', { class: 'skeleton', attrs: { 'aria-hidden': 'true' } }, h('i'), h('i'), h('i'))
@@ -59,6 +78,10 @@ export class View {
   #accented = false
   #wantsFocus = false
   #drawing = false
+  #stageView: Stage | undefined
+  #stageLoading = false
+  /** The talk is shown beside a call that has taken its place. */
+  #reading = false
 
   constructor(private readonly o: ViewOptions) {
     const { words: w, session, bridge } = o
@@ -80,10 +103,20 @@ export class View {
     this.#details = detailsFields(w)
     const summary = h('summary', { textContent: w.details_open })
     this.#who = h('details', { class: 'who' }, summary, h('p', { class: 'soft', textContent: w.details_hint }), this.#details.element)
-    this.#menu = new Menu(w, [
+    this.#menu = new Menu('menu', { label: w.menu, icon: 'more' }, [
       { text: w.menu_details, run: () => editDetails(o.root, w, session.details, (d) => session.saveDetails(d)) },
       { text: w.menu_forget, run: () => askToForget(o.root, w, this.#siteName(), () => session.forget()) },
     ])
+    this.#call = new Menu('call-menu', { label: w.call, icon: 'phone' }, [
+      { text: w.call_video, icon: 'video', run: () => this.#begin('video') },
+      { text: w.call_audio, icon: 'phone', run: () => this.#begin('audio') },
+    ])
+    this.#toggle = h(
+      'button',
+      { class: 'icon-button call-toggle', type: 'button', hidden: true, onclick: () => this.#read(!this.#reading) },
+      icon('talk'),
+      this.#toggleCount,
+    )
     this.#close = h(
       'button',
       { class: 'icon-button', type: 'button', title: w.close, attrs: { 'aria-label': w.close }, onclick: () => bridge.close() },
@@ -98,7 +131,7 @@ export class View {
     this.#again = h('button', { class: 'button', type: 'button', textContent: w.retry, onclick: () => void session.start() })
     this.#trouble = h('section', { class: 'trouble', attrs: { role: 'alert' } }, this.#troubleTitle, this.#troubleText, this.#again)
     this.#talk = h('div', { class: 'talk' }, this.#list.element, this.#list.jump)
-    this.#foot = h('footer', {}, this.#notice, this.#blocked, this.#who, this.#composer.element)
+    this.#foot = h('footer', {}, this.#notice, this.#callNote, this.#blocked, this.#who, this.#composer.element)
     this.#place()
     this.#listen()
   }
@@ -149,6 +182,7 @@ export class View {
     this.#menu.element.hidden = !ready || !this.#session.conversation
     this.#drawHead()
     this.#drawTrouble()
+    this.#drawCall()
     if (ready) this.#drawTalk()
     else {
       this.#talk.hidden = true
@@ -160,16 +194,20 @@ export class View {
   }
 
   #place(): void {
-    const head = h('header', {}, this.#initial, h('div', { class: 'names' }, this.#title, this.#status), this.#menu.element)
-    if (this.#bridge.embedded) head.append(this.#close)
-    const main = h('main', {}, this.#loading, this.#trouble, this.#hello, this.#talk, this.#foot)
+    const tools = h('div', { class: 'tools' }, this.#call.element, this.#toggle, this.#menu.element)
+    const head = h('header', {}, this.#initial, h('div', { class: 'names' }, this.#title, this.#status), tools)
+    if (this.#bridge.embedded) tools.append(this.#close)
+    const main = h('main', {}, this.#loading, this.#trouble, this.#stage, this.#hello, this.#talk, this.#foot)
     this.o.root.append(head, this.#banner, main, this.#said)
   }
 
   #listen(): void {
     document.addEventListener('keydown', (e) => {
-      if (e.key === 'Escape' && !e.defaultPrevented && !document.querySelector('dialog')) this.#bridge.close()
+      // During a call Escape belongs to what is open in it; the card has a button to be closed with.
+      const taken = e.defaultPrevented || document.querySelector('dialog[open]') || (this.#session.calling.scene.kind === 'here' && !this.#over())
+      if (e.key === 'Escape' && !taken) this.#bridge.close()
     })
+    matchMedia(narrow).addEventListener('change', () => this.changed())
     document.addEventListener('visibilitychange', () => {
       if (document.visibilityState !== 'visible') return
       void this.#session.refreshSite()
@@ -185,9 +223,84 @@ export class View {
     }, siteEvery)
   }
 
-  /** Whether the visitor can see the frame now. */
+  /** Whether the visitor can see the talk now. */
   #looking(): boolean {
-    return this.#shown && document.visibilityState === 'visible'
+    return this.#shown && document.visibilityState === 'visible' && !this.#covered()
+  }
+
+  /** Whether a call has taken the place of the talk. */
+  #covered(): boolean {
+    return this.#session.calling.scene.kind === 'here' && !this.#reading && !this.#over() && matchMedia(narrow).matches
+  }
+
+  /** Whether the call on this page only says how it ended: the talk has its place again. */
+  #over(): boolean {
+    return this.#stageView?.step === 'over'
+  }
+
+  #begin(media: CallMedia): void {
+    const { calling } = this.#session
+    calling.begin(media)
+    if (calling.note === 'first') this.#composer.focus()
+  }
+
+  #read(on: boolean): void {
+    this.#reading = on
+    this.draw()
+    if (!on) return
+    this.#list.toEnd()
+    if (!matchMedia('(pointer: coarse)').matches) this.#composer.focus()
+  }
+
+  #drawCall(): void {
+    const { calling, phase, conversation } = this.#session
+    const { scene } = calling
+    const here = scene.kind === 'here'
+    const over = this.#over()
+    const root = this.o.root
+    if (!here) this.#reading = false
+    root.classList.toggle('calling', here)
+    root.classList.toggle('reading', this.#reading || over)
+    this.#call.element.hidden = phase !== 'ready' || scene.kind !== 'none' || !canCall() || this.o.isWindow === true
+    this.#toggle.hidden = !here || over || !conversation
+    this.#toggle.setAttribute('aria-pressed', String(this.#reading))
+    const news = this.#reading ? 0 : this.#session.unread
+    const label = news > 0 ? fill(this.#w.call_new_messages, { n: news }) : this.#w.call_messages
+    this.#toggle.title = label
+    this.#toggle.setAttribute('aria-label', label)
+    this.#toggleCount.hidden = news === 0
+    setText(this.#toggleCount, news > 99 ? '99+' : String(news))
+    const { note } = calling
+    this.#callNote.hidden = note === undefined
+    setText(this.#callNote, note ? this.#w[`call_${note}`] : '')
+    if (scene.kind !== 'none' || this.o.isWindow) this.#loadStage()
+    this.#stageView?.draw()
+    this.#bridge.call(here && !over ? 'running' : scene.kind === 'incoming' ? 'incoming' : 'none')
+    this.#bridge.size(here && !over ? 'large' : 'normal')
+  }
+
+  #loadStage(): void {
+    if (this.#stageView || this.#stageLoading) return
+    this.#stageLoading = true
+    const { lang, session, checkUrl, isWindow = false } = this.o
+    import('./stage')
+      .then(({ Stage }) => {
+        this.#stageView = new Stage({
+          element: this.#stage,
+          lang,
+          session,
+          checkUrl,
+          isWindow,
+          siteName: () => this.#siteName(),
+          framed: this.#bridge.embedded,
+          changed: () => this.changed(),
+        })
+      })
+      .catch(() => session.calling.unavailable())
+      .finally(() => {
+        this.#stageLoading = false
+        this.changed()
+      })
   }
 
   #focus(): void {
@@ -238,7 +351,8 @@ export class View {
   #drawBanner(): void {
     const offline = !navigator.onLine
     const lost = this.#session.connection === 'lost'
-    setText(this.#banner, offline ? this.#w.offline : lost ? this.#w.reconnecting : '')
+    const noWindow = this.#stageView?.noWindow
+    setText(this.#banner, offline ? this.#w.offline : lost ? this.#w.reconnecting : noWindow ? this.#w.call_no_window : '')
   }
 
   #drawTalk(): void {
@@ -275,6 +389,8 @@ export class View {
         outbox: sync.outbox,
         agentReadSeq: conversation?.agent_read_seq ?? 0,
         newFrom: this.#newFrom,
+        calls: conversation ? session.calls.of(conversation.id) : [],
+        hasEarlier: sync.hasEarlier,
       }),
       loaded: sync.loaded,
       hasEarlier: sync.hasEarlier,
