@@ -113,7 +113,7 @@ func (a *App) openStores(ctx context.Context) (err error) {
 		return err
 	}
 	dial := atHome(a.gate.Dialer("postgres"), "--database", a.cfg.Database, "Add sslmode=verify-full to the URL, or reach it through a private network.")
-	if a.data, err = db.Open(ctx, db.Config{URL: a.cfg.Database, Dial: dial, SyncOff: a.cfg.SyncOff}); err != nil {
+	if a.data, err = a.openStore(ctx, db.Config{URL: a.cfg.Database, Dial: dial, SyncOff: a.cfg.SyncOff}); err != nil {
 		if f := fault.Of(err); f.Field == "database" {
 			f.Field = "--database"
 		}
@@ -124,7 +124,7 @@ func (a *App) openStores(ctx context.Context) (err error) {
 		return err
 	}
 	keysURL, schema := a.cfg.keyStoreURL()
-	if a.keys, err = db.Open(ctx, db.Config{URL: keysURL, Schema: schema, Dial: dial, SecureDelete: true, SyncOff: a.cfg.SyncOff}); err != nil {
+	if a.keys, err = a.openStore(ctx, db.Config{URL: keysURL, Schema: schema, Dial: dial, SecureDelete: true, SyncOff: a.cfg.SyncOff}); err != nil {
 		return err
 	}
 	a.closing(a.keys.Close)
@@ -135,6 +135,9 @@ func (a *App) openStores(ctx context.Context) (err error) {
 	}
 	a.closing(a.vault.Close)
 	if err := a.data.Migrate(ctx, migrations()...); err != nil {
+		return err
+	}
+	if err := a.cfg.keepReserve(); err != nil {
 		return err
 	}
 	return a.openRedis(ctx)
