@@ -115,7 +115,7 @@ func policy(t *testing.T, r parleytest.Response) map[string]string {
 func TestPagesArePolicied(t *testing.T) {
 	s := parleytest.Start(t, parleytest.Options{})
 	tenant := s.Tenant(t, "acme")
-	for path, frames := range map[string]string{"/app/": "'none'", "/app/conversations/x": "'none'", "/w/" + tenant.Site: "'self' https://acme.example", "/widget.js": "'none'", "/api": "'none'",
+	for path, frames := range map[string]string{"/app/": "'none'", "/app/conversations/x": "'none'", "/w/" + tenant.Site: "'self' https://acme.example", "/w/check": "'none'", "/widget.js": "'none'", "/api": "'none'",
 		"/openapi.json": "'none'", "/api/v1/setup": "'none'", "/nope": "'none'", "/w/018f0000-0000-7000-8000-000000000000": "'none'"} {
 		res := get(t, "GET", s.URL+path, nil)
 		csp := policy(t, res)
@@ -128,7 +128,7 @@ func TestPagesArePolicied(t *testing.T) {
 				t.Errorf("%s: %s %s", path, name, value)
 			}
 		}
-		framed := strings.HasPrefix(path, "/w/")
+		framed := strings.HasPrefix(path, "/w/") && path != "/w/check"
 		if res.Header.Get("X-Frame-Options") == "" != framed {
 			t.Errorf("%s: X-Frame-Options %q", path, res.Header.Get("X-Frame-Options"))
 		}
@@ -142,7 +142,7 @@ func TestPagesArePolicied(t *testing.T) {
 		t.Errorf("loader: %d %v", loader.Status, loader.Header)
 	}
 	assets := regexp.MustCompile(`"[./a-z]*/assets/[A-Za-z0-9._-]+"`)
-	for _, p := range []string{"/app/", "/w/" + tenant.Site} {
+	for _, p := range []string{"/app/", "/w/" + tenant.Site, "/w/check"} {
 		page := get(t, "GET", s.URL+p, nil).Want(t, 200)
 		if !strings.HasPrefix(page.Header.Get("Content-Type"), "text/html") || page.Header.Get("Cache-Control") != "no-cache" {
 			t.Errorf("%s: %v", p, page.Header)

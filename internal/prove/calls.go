@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/coder/websocket"
+	"google.golang.org/protobuf/proto"
 
 	"parley/internal/db"
+	"parley/internal/rtc/signal"
 )
 
 // signalling is how frames of the media engine's socket are called among the answers. They show nobody to anybody.
@@ -22,8 +25,8 @@ type call struct {
 	Participants []struct{ ID, Name, Kind string }
 }
 
-// calls lets the visitor who is erased and the agent call each other, up to the media engine's door, and tells the engine names and
-// addresses there, as a client may that means well or ill. Nothing of it may stay anywhere.
+// calls lets the visitor who is erased and the agent call each other, and tells the media engine names and addresses, as a client
+// may that means well or ill. Nothing of it may stay anywhere.
 func (r *run) calls(ctx context.Context) error {
 	p := &r.people
 	r.erasing = true
@@ -39,6 +42,7 @@ func (r *run) calls(ctx context.Context) error {
 		if !a.is(503, "calls_off") {
 			return fmt.Errorf("a call where calls are off was answered with %s", a)
 		}
+		r.found.holds("I7", "behind Redis there are no calls: none was held in this proof, and one that was asked for is refused")
 	}
 	var c call
 	if !off {
@@ -50,18 +54,27 @@ func (r *run) calls(ctx context.Context) error {
 		}
 		p.call = c.ID
 	}
-	for _, who := range []struct {
+	both := []struct {
 		*client
 		prefix, surface string
-	}{{p.gone.client, "/api/v1/widget", "widget"}, {p.agent, "/api/v1", "console"}} {
+	}{{p.gone.client, "/api/v1/widget", "widget"}, {p.agent, "/api/v1", "console"}}
+	for _, who := range both {
 		if err := r.told16(ctx, who.client, who.prefix, who.surface, c.ID); err != nil {
 			return err
 		}
-		if off {
-			continue
+	}
+	if !off {
+		err := r.meet(ctx, c.ID)
+		for _, do := range r.later {
+			do()
 		}
-		if err := r.enters(ctx, who.client, who.prefix, c.ID); err != nil {
+		if err != nil {
 			return err
+		}
+		for _, who := range both {
+			if err := r.enters(ctx, who.client, who.prefix, c.ID); err != nil {
+				return err
+			}
 		}
 	}
 	if err := r.acknowledged(ctx); err != nil || off {
@@ -70,7 +83,10 @@ func (r *run) calls(ctx context.Context) error {
 	if err := p.agent.must(ctx, "GET", "/api/v1"+path, nil, nil); err != nil {
 		return err
 	}
-	return p.gone.must(ctx, "POST", "/api/v1/widget/calls/"+c.ID+"/end", nil, &c)
+	if err := p.gone.must(ctx, "POST", "/api/v1/widget/calls/"+c.ID+"/end", nil, &c); err != nil {
+		return err
+	}
+	return r.roomGone(ctx)
 }
 
 // told16 shows somebody the notice about camera and microphone, and has them acknowledge it: before that nobody is let into a call (G16).
@@ -123,14 +139,27 @@ func (r *run) acknowledged(ctx context.Context) error {
 	})
 }
 
+// pass is what lets somebody into a call.
+type pass struct{ Token, Identity string }
+
+// admitted asks for an entry into a call.
+func (r *run) admitted(ctx context.Context, who *client, prefix, id string) (p pass, err error) {
+	if err := who.must(ctx, "POST", prefix+"/calls/"+id+"/join", nil, &p); err != nil {
+		return p, err
+	}
+	r.made(p.Token, "an entry into a call", 1)
+	r.namesNobody(p.Token, p.Identity)
+	r.found.check("I7", !slices.Contains(r.people.identities, p.Identity), "who enters a call again is somebody else to the media engine: each entry has an identity of its own")
+	r.people.identities, r.people.passes = append(r.people.identities, p.Identity), append(r.people.passes, p.Token)
+	return p, nil
+}
+
 // enters joins a call, tells the engine a name, an address and a session description, and is removed again.
 func (r *run) enters(ctx context.Context, who *client, prefix, id string) error {
-	var pass struct{ Token, Identity string }
-	if err := who.must(ctx, "POST", prefix+"/calls/"+id+"/join", nil, &pass); err != nil {
+	pass, err := r.admitted(ctx, who, prefix, id)
+	if err != nil {
 		return err
 	}
-	r.made(pass.Token, "an entry into a call", 1)
-	r.namesNobody(pass.Token, pass.Identity)
 	q := url.Values{"access_token": {pass.Token}, "auto_subscribe": {"1"}, "protocol": {"15"},
 		"name": {r.drop("a name given to the media engine, in the address").token}, "sdk": {r.drop("the client's name for itself, given to the media engine").token}}
 	header := who.head()
@@ -160,6 +189,10 @@ func (r *run) enters(ctx context.Context, who *client, prefix, id string) error 
 			return ctx.Err() // closed, as it must be
 		}
 		r.note(answer{call: signalling, status: http.StatusOK, body: frame})
+		m := &signal.SignalResponse{}
+		if proto.Unmarshal(frame, m) == nil && m.GetLeave() != nil {
+			return nil // told to leave, as it must be
+		}
 	}
 }
 
@@ -172,6 +205,7 @@ func (r *run) namesNobody(token, identity string) {
 	}
 	found := len(claims) == 0 || !strings.Contains(string(claims), identity)
 	for _, id := range append([]string{r.people.org, r.people.site, r.people.agentID, r.people.gone.id}, r.people.gone.conversations...) {
+		found = found || strings.Contains(strings.ReplaceAll(id, "-", ""), identity)
 		found = found || strings.Contains(string(claims), id) || strings.Contains(identity, id)
 	}
 	r.found.check("I7", !found && len(identity) >= 32, "what is given to the media engine names no organisation, person, member or conversation: identities are random")

@@ -7,6 +7,7 @@ import (
 	"crypto/sha1" //nolint:gosec // the same
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"net/netip"
@@ -27,6 +28,7 @@ type canary struct {
 	erased bool            // of the visitor who is erased
 	public bool            // no secret at all: put where it must be found, which shows that the search looks there
 	addr   netip.Addr      // for the address of a client
+	at     netip.AddrPort  // for a place on this machine that a client speaks from: its address says nothing without the port
 	shown  int             // in how many answers a secret that the server made is shown to whom it is for
 }
 
@@ -76,6 +78,11 @@ func (c *canary) needles() []needle {
 		prefix := netip.PrefixFrom(c.addr, 64).Masked().Addr().String()
 		forms = append(forms, needle{form: "address bytes", bytes: raw[:]}, needle{form: "address bytes in hex", bytes: []byte(hex.EncodeToString(raw[:])), fold: true},
 			needle{form: "the address's network", bytes: []byte(strings.TrimSuffix(prefix, "::")), fold: true}, needle{form: "the network's bytes", bytes: raw[:minNeedle]})
+	}
+	if c.at.IsValid() {
+		ip := c.at.Addr().As16()
+		forms = append(forms, needle{form: "address and port as a candidate has them", bytes: fmt.Appendf(nil, "%s %d ", c.at.Addr(), c.at.Port())},
+			needle{form: "address and port as bytes", bytes: binary.BigEndian.AppendUint16(ip[:], c.at.Port())})
 	}
 	if c.field != "" && !c.secret {
 		forms = append(forms, plainHashes(c.value)...)

@@ -307,7 +307,7 @@ func (r *run) nothingReturns(ctx context.Context) error {
 func (r *run) rowsGone(ctx context.Context, id string) error {
 	ids := append([]string{r.people.gone.id}, r.people.gone.conversations...)
 	return r.dataStore(ctx, r.data, func(d *db.DB) error {
-		kept, walked := map[string]bool{}, 0
+		kept, walked, linked := map[string]bool{}, 0, false
 		for _, t := range r.catalog.Tables() {
 			if t.Erase == catalog.Delete || t.Erase == catalog.Blank {
 				walked++
@@ -327,6 +327,10 @@ func (r *run) rowsGone(ctx context.Context, id string) error {
 				return err
 			}
 			for _, rec := range recs {
+				if r.ofCall(rec) && (declared.Erase != catalog.Retain || holdsAny(rec, ids)) {
+					linked = true
+					r.found.breaks(id, "table %s still holds the call of the erased visitor, or who was in it", t.name)
+				}
 				for column := range rec {
 					switch {
 					case !slices.Contains(ids, rec.text(column)):
@@ -338,9 +342,28 @@ func (r *run) rowsGone(ctx context.Context, id string) error {
 				}
 			}
 		}
+		if len(r.people.identities) > 0 && !linked {
+			r.found.holds(id, "the %d identities under which the media engine knew the visitor and the member lead to nobody: no row that is left says whose they were", len(r.people.identities))
+		}
 		r.found.holds(id, "no row of the %d tables that the catalogue erases names the visitor; random ids stay in %s, by declaration", walked, names(kept))
 		return nil
 	})
+}
+
+// ofCall reports whether a row names the erased visitor's call, or an identity in it.
+func (r *run) ofCall(rec record) bool {
+	return r.people.call != "" && holdsAny(rec, append([]string{r.people.call}, r.people.identities...))
+}
+
+// holdsAny reports whether one of the ids stands in a row.
+func holdsAny(rec record, ids []string) bool {
+	for column := range rec {
+		text := rec.text(column)
+		if slices.ContainsFunc(ids, func(id string) bool { return strings.Contains(text, id) }) {
+			return true
+		}
+	}
+	return false
 }
 
 func names(set map[string]bool) string {

@@ -1,6 +1,10 @@
 package prove
 
-import "bytes"
+import (
+	"bytes"
+
+	"google.golang.org/protobuf/proto"
+)
 
 // Forms returns the forms in which a token is looked for, by name.
 func Forms(token, value string) map[string][]byte {
@@ -31,6 +35,12 @@ func Finds(token, value string, data []byte) (at map[string]bool, pieces map[str
 
 // Unescaped undoes the quoting of Redis's MONITOR.
 func Unescaped(line string) string { return unescaped(line) }
+
+// Messages reads the frames of a WebSocket into messages.
+func Messages(b []byte) [][]byte { return messages(b) }
+
+// StrayText returns the places in a message of the media engine that a person could have written to.
+func StrayText(m proto.Message) []string { return strayText(m.ProtoReflect()) }
 
 // Ids returns the ids of the promises.
 func Ids() (ids []string) {

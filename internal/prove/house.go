@@ -31,7 +31,7 @@ func (r *run) declared(ctx context.Context) error {
 		}
 		if err == nil && len(lines) == 0 {
 			r.found.holds("I7", "every column of every table is declared, and every declared column exists")
-			r.found.holds("F15", "conversations are catalogued like any other data: every column of every table is declared")
+			r.found.holds("F15", "conversations and calls are catalogued like any other data: every column of every table is declared")
 		}
 		return err
 	})

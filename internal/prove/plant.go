@@ -23,6 +23,8 @@ type people struct {
 	stays     *visitor // is not
 	bare      *visitor // told nothing that is optional
 	call      string   // of gone and agent
+	// what the media engine calls them, and what let them in: one of each for every entry
+	identities, passes []string
 }
 
 // visitor is somebody who wrote.

@@ -65,6 +65,8 @@ type run struct {
 	aged       []agedSession
 	goneValues []stored // sealed values of the visitor who is erased, and of the others
 	stayValues []stored
+	later      []func()    // to be done when the participants of a call have gone
+	held       []io.Closer // ports that they spoke from
 }
 
 // Run proves. Its error says why nothing could be proven; what was found wrong is in the report, see Report.Err. It takes some ten
@@ -129,6 +131,9 @@ func (r *run) remove() error {
 		r.monitor.stop()
 	}
 	r.http.CloseIdleConnections()
+	for _, port := range r.held {
+		_ = port.Close() // nothing came there
+	}
 	return errors.Join(r.log.Close(), r.out.Close(), os.RemoveAll(r.dir))
 }
 

@@ -240,6 +240,18 @@ func TestPlantedMistakes(t *testing.T) {
 			"F7": {"destroyed keys are gone from the key store's files"},
 			"F8": {"after an old backup was restored"},
 		}},
+		{"a media engine that passes a name on, and lets addresses into the log", []mistake{
+			{"internal/rtc/http.go", "\tsid           string // of the participation to be resumed", "\tsid, name     string"},
+			{"internal/rtc/http.go", "sid: q.Get(\"sid\"),", "sid: q.Get(\"sid\"), name: q.Get(\"name\"),"},
+			{"internal/rtc/http.go", "\te.stats.signalling.Add(1)\n", "\te.stats.signalling.Add(1)\n\te.log.Info(\"joining\", \"code\", e.clientAddr(r).String())\n"},
+			{"internal/rtc/participant.go", "Identity: p.Identity, State: p.state,", "Identity: p.Identity, Name: p.name, State: p.state,"},
+			{"internal/rtc/transport/nominate.go", "import (\n", "import (\n\t\"log\"\n"},
+			{"internal/rtc/transport/nominate.go", "\tn.count(remote)\n", "\tn.count(remote)\n\tlog.Println(\"a check from\", remote)\n"},
+		}, map[string][]string{
+			"I7": {"has no name, no metadata and no attribute", "ParticipantInfo.name"},
+			"E2": {"the log, during a call: readable ", "the address of an agent", "the address and port of the visitor's media"},
+			"E3": {"frames of the signalling shows what the visitor told the media engine as name"},
+		}},
 	} {
 		t.Run(plant.name, func(t *testing.T) {
 			rows := failing(t, program(t, plant.mistakes))

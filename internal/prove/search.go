@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,7 +31,8 @@ func (r *run) search(when string) *search {
 // searchWorks shows that the search can find: a canary is written to a file in every form, one at a time, and has to turn up.
 // A file in which it stands across two pieces of the reading counts too.
 func (r *run) searchWorks() error {
-	c := &canary{token: newToken(), what: "a control", field: "control.value", value: "Control@Value.example", addr: newAddress()}
+	c := &canary{token: newToken(), what: "a control", field: "control.value", value: "Control@Value.example", addr: newAddress(),
+		at: netip.MustParseAddrPort("192.0.2.7:40007")}
 	s := &search{run: r, finder: newFinder([]*canary{c})}
 	path := filepath.Join(r.dir, "control")
 	forms := c.needles()
@@ -101,7 +103,7 @@ func (c *canary) name() string {
 // promise returns the promise that is broken when the canary is readable in a place.
 func (c *canary) promise(place string) string {
 	switch {
-	case c.addr.IsValid():
+	case c.addr.IsValid(), c.at.IsValid():
 		return "E2"
 	case place == theLog || c.field == "" && c.shown == 0:
 		return "E3"

@@ -19,7 +19,7 @@ type page struct{ what, path string }
 // pages are the public ones. The scripts that they load are found in them.
 func (r *run) pages() []page {
 	return []page{{"the console", "/app/"}, {"the widget's frame", "/w/" + r.people.site}, {"the loader", "/widget.js"},
-		{"the API's page", "/api"}, {"the front door", "/"}, {"the widget's call", "/api/v1/widget/sites/" + r.people.site}, {"the setup's state", "/api/v1/setup"}}
+		{"the page that tries a device", "/w/check"}, {"the API's page", "/api"}, {"the front door", "/"}, {"the widget's call", "/api/v1/widget/sites/" + r.people.site}, {"the setup's state", "/api/v1/setup"}}
 }
 
 // publicPages asks for every public page as a browser without cookies, twice (A2, D11, G14), and looks at what they load (D5).
