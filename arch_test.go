@@ -147,7 +147,6 @@ var reach = map[string]string{
 	"github.com/tink-crypto/tink-go/v2":   "no network; key management services are other modules",
 	"go.uber.org/zap":                     "no network: its only core here writes to our log",
 	"golang.org/x/crypto":                 "no network in the packages used",
-	"golang.org/x/net":                    "tests only",
 	"golang.org/x/sync":                   "no network",
 	"golang.org/x/text":                   "no network",
 	"golang.org/x/time":                   "no network",

@@ -62,7 +62,7 @@ func (s *server) checkRoutes() []api.Route {
 			out := &iceOutput{}
 			udp, tcp, turn, turnTLS := s.calls.transport.Addresses()
 			out.Body.UDP, out.Body.TCP, out.Body.TURN, out.Body.TURNTLS = udp.IsValid(), tcp.IsValid(), turn.IsValid(), turnTLS.IsValid()
-			out.Body.Servers = append([]transport.ICEServer{}, s.calls.transport.ICEServers("check", checkCredential)...)
+			out.Body.Servers = append([]transport.ICEServer{}, s.calls.transport.ICEServers("", checkCredential)...)
 			return out, nil
 		}),
 		api.Op(route("POST", "/offer", "check-way", "Try one way"), func(ctx context.Context, in *offerInput) (out *answerOutput, err error) {

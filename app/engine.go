@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"time"
 
 	"parley/internal/api"
@@ -41,8 +42,8 @@ func (s *server) openCalls(ctx context.Context) error {
 	cfg := transport.Config{UDP: p.udp, TCP: p.tcp, TURN: p.turn, PublicIPs: ips, Loopback: p.loopback, Log: s.log}
 	if s.cfg.TLSCert != "" || s.cfg.Domain != "" {
 		cfg.TURNTLS, cfg.TLS = p.turnTLS, s.tlsConfig()
-		if names, err := s.cfg.domains(); err == nil && len(names) > 0 {
-			cfg.TURNHost = names[0]
+		if u, err := url.Parse(s.cfg.BaseURL); err == nil { // the name that the certificate is for; with --domain its first
+			cfg.TURNHost = u.Hostname()
 		}
 	}
 	if p.udp == "" { // the relay ends at the UDP port

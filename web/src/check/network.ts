@@ -62,7 +62,11 @@ export class NetworkPart {
       this.page.set('server', { mark: 'good', trip: Math.round(performance.now() - from) })
       return servers
     } catch (cause) {
-      const { status } = asApiError(cause)
+      const { status, code } = asApiError(cause)
+      if (code === 'calls_off') { // it answers, and offers no way
+        this.page.set('server', { mark: 'good' })
+        return { ice_servers: [], udp: false, tcp: false, turn: false, turn_tls: false }
+      }
       const fault = status === 429 || status === 503 ? 'busy_server' : status === 0 && !navigator.onLine ? 'offline' : 'server'
       this.page.set('server', { mark: 'bad', fault })
       return undefined
