@@ -32,6 +32,7 @@ type mirror struct {
 	waiting  bool // for an answer
 	again    bool
 	back     *webrtc.DataChannel // over which data messages come back
+	backOpen <-chan struct{}
 	mute     []bool
 	sync     *signal.SyncState
 	queries  []string
@@ -137,6 +138,9 @@ func (m *mirror) join() {
 		m.t.Error(err)
 		return
 	}
+	open := make(chan struct{})
+	m.backOpen = open
+	m.back.OnOpen(func() { close(open) })
 	for target, pc := range map[signal.SignalTarget]*webrtc.PeerConnection{signal.SignalTarget_PUBLISHER: m.pub, signal.SignalTarget_SUBSCRIBER: m.sub} {
 		pc.OnICECandidate(func(c *webrtc.ICECandidate) {
 			if c == nil {
@@ -292,5 +296,9 @@ func (m *mirror) reflectData(b []byte) {
 	if err != nil {
 		m.t.Error(err)
 	}
-	_ = m.back.Send(b)
+	select { // what is sent before the channel is open would be lost
+	case <-m.backOpen:
+		_ = m.back.Send(b)
+	case <-m.t.Context().Done():
+	}
 }
