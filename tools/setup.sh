@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need of the system, and only that: real database servers, a browser, a proxy, a tracer.
+# Installs what the tests need of the system, and only that: real database servers, two browsers, a proxy, a tracer.
 # Without root, or on a system without apt, it says what is missing and fails. Nothing is started.
 set -euo pipefail
 
@@ -7,6 +7,7 @@ declare -A has=(
 	[postgresql]='compgen -G "/usr/lib/postgresql/*/bin/initdb" || command -v initdb'
 	[redis-server]='command -v redis-server'
 	[chromium]='command -v chromium'
+	[firefox-esr]='command -v firefox-esr'
 	[nginx]='test -x /usr/sbin/nginx || command -v nginx'
 	[strace]='command -v strace'
 	[gcc]='command -v gcc' # the race detector links with it

@@ -1,8 +1,8 @@
 // Calls through networks that let less through: TCP alone, the relay (TURN) alone; and the preflight page that tells.
 import assert from 'node:assert/strict'
-import { after, test } from 'node:test'
+import { after, afterEach, test } from 'node:test'
 import { Agent, Browser, Server, accessible, desktop, phone, picture, storing } from './world.mjs'
-import { CallingVisitor, answer, devices } from './calls.mjs'
+import { CallingVisitor, answer, devices, words } from './calls.mjs'
 
 let server, browser
 async function begin (options) {
@@ -15,6 +15,7 @@ async function end () {
   await server?.stop()
   browser = server = undefined
 }
+afterEach(t => browser?.closeAll(t))
 after(end)
 
 /** Makes every connection of a page go by relays alone, as a network that blocks the rest does. */
@@ -71,7 +72,7 @@ for (const [name, flags, restrict, way] of [
       const used = await ways(at)
       assert.ok(used.length > 0 && used.every(w => way.test(w)), `media go by ${used}`)
     }
-    await agent.press(/^Leave the call$|^Leave$/)
+    await agent.press(words.leave)
     browser.clean()
   })
 }
@@ -85,18 +86,18 @@ async function limited (opening, restrict) {
 
 test('the preflight page says what works', async () => {
   await begin()
-  for (const [name, size, lang, words] of [
+  for (const [name, size, lang, text] of [
     ['desktop', desktop, 'en', { ways: ['Direct way (UDP)', 'Direct way (TCP)', 'Detour (TURN)'], works: 'Works', open: 'Open camera and microphone', devices: ['Camera', 'Microphone'] }],
     ['phone', phone, 'de', { ways: ['Direkter Weg (UDP)', 'Direkter Weg (TCP)', 'Umweg (TURN)'], works: 'Funktioniert', open: 'Kamera und Mikrofon öffnen', devices: ['Kamera', 'Mikrofon'] }]
   ]) {
     const context = await browser.context({ ...size, ...devices })
     const page = await context.newPage()
     await page.goto(`${server.url}/w/check?lang=${lang}`)
-    const says = what => page.getByRole('listitem').filter({ has: page.getByRole('heading', { name: what, exact: true }) }).getByText(words.works).first().waitFor()
-    for (const way of words.ways) await says(way)
+    const says = what => page.getByRole('listitem').filter({ has: page.getByRole('heading', { name: what, exact: true }) }).getByText(text.works).first().waitFor()
+    for (const way of text.ways) await says(way)
     assert.equal(await page.locator('video').evaluateAll(all => all.filter(v => v.srcObject).length), 0, 'no device is open yet')
-    await page.getByRole('button', { name: words.open }).click()
-    for (const device of words.devices) await says(device)
+    await page.getByRole('button', { name: text.open }).click()
+    for (const device of text.devices) await says(device)
     await picture(page, `check-${name}`)
     await accessible(page, `the preflight page on a ${name}`)
     await context.close()

@@ -2,17 +2,14 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, test } from 'node:test'
 import { Agent, Browser, Server, accessible, desktop, phone, picture, storing, waitFor } from './world.mjs'
-import { Caller, CallingVisitor, Line, answer, colleague, devices, ringing } from './calls.mjs'
+import { Caller, CallingVisitor, Line, answer, colleague, devices, ringing, words as say } from './calls.mjs'
 
 let server, browser
 before(async () => {
   server = await Server.start()
   browser = await Browser.start(server, { media: true })
 })
-afterEach(async () => {
-  if (process.env.LOOK) await Promise.all([...browser.open].flatMap(c => c.pages()).map((p, i) => picture(p, `fail-${i}`)))
-  await browser.closeAll()
-})
+afterEach(t => browser.closeAll(t))
 after(async () => {
   await browser?.stop()
   await server?.stop()
@@ -63,12 +60,12 @@ test('a visitor calls, an agent accepts, both see each other', async () => {
   // They write to each other meanwhile.
   await a.write('Look at the glaze')
   // Screen share, and its end.
-  await agent.press(/^Share screen$/)
+  await agent.share()
   await v.caller.moving(2, 'camera and screen')
   await picture(v.page, 'call-screen')
-  await agent.press(/^Stop sharing$/)
+  await agent.share(say.unshare)
   await v.caller.moving(1, 'the camera alone')
-  await agent.press(/^Leave the call$|^Leave$/)
+  await agent.press(say.leave)
   await v.caller.sees('The call has ended')
   await waitFor(async () => (await a.log.getByText(/^Video call, /).count()) > 0, 'the call in the timeline')
   browser.clean()
@@ -96,7 +93,7 @@ test('an agent calls a visitor on a phone, who declines; then accepts by voice a
   await waitFor(async () => (await v.caller.call.locator('.call-tile').count()) === 2, 'two in the call')
   await picture(v.page, 'call-phone-voice')
   await accessible(v.frame, 'a voice call on a phone')
-  await v.caller.press(/^Leave the call$|^Leave$/)
+  await v.caller.press(say.leave)
   browser.clean()
 })
 
@@ -110,8 +107,10 @@ test('three in a call', async () => {
   await Promise.all([v.caller.moving(2), agent.moving(2), third.moving(2)])
   await picture(a.page, 'call-three')
   await picture(v.page, 'call-three-visitor')
-  await third.press(/^Leave the call$|^Leave$/)
+  await third.press(say.leave)
   await Promise.all([v.caller.moving(1), agent.moving(1)])
+  await agent.press(say.leave)
+  await v.caller.sees(say.ended)
   browser.clean()
 })
 
@@ -128,6 +127,8 @@ test('a page loaded anew in mid-call goes back to it', async () => {
   const again = new Caller(a.page)
   await again.enter()
   await Promise.all([v.caller.moving(1), again.moving(1)])
+  await again.press(say.leave)
+  await v.caller.sees(say.ended)
   browser.clean()
 })
 

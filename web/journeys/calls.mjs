@@ -7,7 +7,19 @@ import { Agent, Visitor, waitFor } from './world.mjs'
 export const devices = { permissions: ['camera', 'microphone'] }
 
 const accept = /^(Accept|Annehmen)$/
-const join = /^(Join|Teilnehmen|Beitreten)$/
+const join = /^(Join|Beitreten)$/
+export const words = {
+  accept,
+  join,
+  leave: /^(Leave the call|Den Anruf verlassen)$/,
+  decline: /^(Decline|Ablehnen)$/,
+  close: /^(Close|Schließen)$/,
+  more: /^(Devices and more|Geräte und mehr)$/,
+  share: /^(Share screen|Bildschirm teilen)$/,
+  unshare: /^(Stop sharing|Nicht mehr teilen)$/,
+  ended: /^(The call has ended|Der Anruf ist beendet)$/,
+  declined: / (cannot take the call now|kann den Anruf gerade nicht annehmen)$/
+}
 
 /** Somebody in front of a call: `at` is the page or the frame that holds it. */
 export class Caller {
@@ -26,12 +38,22 @@ export class Caller {
   /** Accepts the notice if it is new to them, looks at the preview if there is one, and enters. */
   async enter () {
     const inside = this.call.locator('.call-controls')
-    for (const name of [accept, join]) {
-      await this.button(name).or(inside).first().waitFor()
-      if (await this.button(name).count() > 0) await this.press(name)
-      if (name === accept) await this.button(join).or(inside).first().waitFor()
+    const steps = [accept, join].map(name => this.button(name))
+    for (let i = 0; i < 2; i++) {
+      const [notice, preview] = steps
+      await (i === 0 ? notice.or(preview) : preview).or(inside).first().waitFor()
+      if (await inside.count() > 0) return
+      const now = await notice.count() > 0 ? notice : preview
+      await now.first().evaluate(e => e.click())
+      if (now === preview) break
     }
     await inside.waitFor()
+  }
+
+  /** Begins or ends showing the screen; where the bar is short, this is in the panel above it. */
+  async share (name = words.share) {
+    if (await this.button(name).filter({ visible: true }).count() === 0) await this.press(words.more)
+    await this.button(name).filter({ visible: true }).first().evaluate(e => e.click())
   }
 
   /** How many frames of each picture of others were shown so far; those of shared screens come with them. */
@@ -56,10 +78,10 @@ export class Caller {
 
 /** A visitor of the shop who can call. */
 export class CallingVisitor extends Visitor {
-  static async come (context, server, words) {
-    const v = await this.arrive(context, server)
+  static async come (context, server, text, where) {
+    const v = await this.arrive(context, server, where)
     await v.open()
-    await v.write(words)
+    await v.write(text)
     return v
   }
 
@@ -70,6 +92,7 @@ export class CallingVisitor extends Visitor {
     await this.frame.getByRole('menuitem', { name: kind }).or(this.frame.getByRole('button', { name: kind })).first().evaluate(e => e.click())
   }
 }
+
 /** The card of a call that rings in the console. */
 export function ringing (agent) { return agent.page.getByRole('region', { name: /^(Incoming call|Eingehender Anruf):/ }) }
 

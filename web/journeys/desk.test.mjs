@@ -10,7 +10,7 @@ before(async () => {
   server = await Server.start()
   browser = await Browser.start(server)
 })
-afterEach(() => browser.closeAll())
+afterEach(t => browser.closeAll(t))
 after(async () => {
   await browser?.stop()
   await server?.stop()

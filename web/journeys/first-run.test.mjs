@@ -7,7 +7,7 @@ before(async () => {
   server = await Server.start({ demo: false })
   browser = await Browser.start(server)
 })
-afterEach(() => browser.closeAll())
+afterEach(t => browser.closeAll(t))
 after(async () => {
   await browser?.stop()
   await server?.stop()

@@ -1,6 +1,6 @@
 // Every screen at three widths, light and dark, in both languages: axe-core on each, a picture of each to be judged by eye.
 import assert from 'node:assert/strict'
-import { after, before, describe, test } from 'node:test'
+import { after, afterEach, before, describe, test } from 'node:test'
 import { Agent, Browser, Server, Visitor, accessible, desktop, phone, picture, tablet } from './world.mjs'
 
 const sizes = { 360: phone, 768: tablet, 1440: desktop }
@@ -20,6 +20,7 @@ describe('the looks', { concurrency: 2 }, () => {
     const names = [['Mara Lindgren', 'mara@lindgren.example'], ['Jonas Okafor'], ['Wilhelmina Freifrau von Hohenstein-Weißenfels']]
     for (const [name, email] of names) await server.conversation('Do you ship to Norway, and what does it cost?', { visitor: { name, email } })
   })
+  afterEach(t => browser.lookAtFailure(t))
   after(async () => {
     await browser?.stop()
     await server?.stop()

@@ -1,13 +1,16 @@
-// Makes the README's pictures, docs/images/console.png and widget.png, from a real talk in the demo shop:
+// Makes the README's pictures, docs/images/console.png, widget.png and call.png, from a real talk and a real call in the demo shop:
 //
 //     PARLEY_BIN=../bin/parley node journeys/readme-pictures.mjs
 //
 // The conversations begin GAP seconds apart (60 when not told), so that the inbox shows times as a working day does.
-import { mkdirSync } from 'node:fs'
+// `call` after it makes call.png alone.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { setTimeout as wait } from 'node:timers/promises'
-import { Agent, Browser, Server, Visitor, desktop, storing } from './world.mjs'
+import { Agent, Browser, Server, Visitor, desktop, phone, storing, waitFor } from './world.mjs'
+import { CallingVisitor, answer, devices } from './calls.mjs'
 
 const gap = Number(process.env.GAP ?? 60) * 1000
 const images = path.join(path.dirname(fileURLToPath(import.meta.url)), '../../docs/images')
@@ -17,6 +20,16 @@ const looks = { colorScheme: 'light', timezoneId: 'Australia/Sydney' }
 const server = await Server.start()
 const browser = await Browser.start(server)
 try {
+  if (process.argv[2] !== 'call') await talkPictures()
+  await browser.closeAll()
+  await callPicture()
+} finally {
+  await browser.stop()
+  await server.stop()
+}
+process.exit()
+
+async function talkPictures () {
   const page = where => ({ url: `${server.shop}${where}`, title: 'Northlight' })
   const { items: [ada] } = await server.call('GET', '/members')
 
@@ -70,8 +83,46 @@ try {
   await a.page.screenshot({ path: path.join(images, 'console.png'), animations: 'disabled' })
   await v.page.bringToFront()
   await v.page.screenshot({ path: path.join(images, 'widget.png'), animations: 'disabled' })
-} finally {
-  await browser.stop()
-  await server.stop()
 }
-process.exit()
+
+/** A visitor on a phone and an agent in the console, each with something of the shop before the camera; side by side. */
+async function callPicture () {
+  const dir = mkdtempSync(path.join(tmpdir(), 'parley-cameras-'))
+  const filming = []
+  try {
+    for (const what of ['kiri', 'dune']) {
+      const page = await (await browser.context({ viewport: { width: 960, height: 720 } })).newPage()
+      await page.goto(`${server.shop}/static/pictures/${what}.svg`)
+      await page.evaluate(() => document.documentElement.setAttribute('preserveAspectRatio', 'xMidYMid slice'))
+      const file = path.join(dir, `${what}.mjpeg`)
+      writeFileSync(file, await page.screenshot({ type: 'jpeg', quality: 95 }))
+      filming.push(await Browser.start(server, { media: true, more: [`--use-file-for-fake-video-capture=${file}`] }))
+    }
+    const [theirs, ours] = filming
+    const question = 'Does the glaze of the bowl go with my teapot? I can show it to you.'
+    const v = await CallingVisitor.come(await theirs.profile(storing, { ...looks, ...phone, ...devices }), server, question)
+    const a = await Agent.signIn(await ours.context({ ...looks, ...devices, ...desktop }), server)
+    await a.choose(question)
+    await a.write('Please do. I have the bowl in my hands.')
+    await v.begin()
+    await v.caller.enter()
+    const agent = await answer(a)
+    await agent.enter()
+    await Promise.all([v.caller.moving(1), agent.moving(1)])
+    const sharp = at => at.call.locator('.call-tile:not(.call-mirrored) video').evaluate(e => e.videoWidth >= 960)
+    await waitFor(async () => await sharp(v.caller) && await sharp(agent), 'the largest pictures', 60_000)
+    await a.page.mouse.move(0, 0)
+    const shots = []
+    for (const page of [v.page, a.page]) {
+      await page.bringToFront()
+      shots.push((await page.screenshot({ animations: 'disabled' })).toString('base64'))
+    }
+    const both = await (await browser.context({ viewport: { width: 1612, height: 772 } })).newPage()
+    await both.setContent(`<style>body { display: flex; gap: 20px; margin: 16px; background: #e9e6e1 } img { height: 740px; border-radius: 10px }</style>
+      ${shots.map(s => `<img src="data:image/png;base64,${s}">`).join('')}`)
+    await both.screenshot({ path: path.join(images, 'call.png') })
+  } finally {
+    for (const b of filming) await b.stop()
+    rmSync(dir, { recursive: true, force: true })
+  }
+}

@@ -164,8 +164,17 @@ export class Browser {
   /** Fails when a page asked a third host for anything, broke the policy, or threw. */
   clean () { assert.deepEqual(this.trouble.splice(0), []) }
 
-  /** Closes every window, so that the next test begins with none. */
-  async closeAll () { await Promise.all([...this.open].map(c => c.close())) }
+  /** After a test that failed: a picture of each of its pages, to be looked at. */
+  async lookAtFailure ({ passed, name }) {
+    if (passed) return
+    await picturesOfFailure(name, [...this.open].flatMap(c => c.pages()))
+  }
+
+  /** Closes every window, so that the next test begins with none; with the test's context, not without a look when it failed. */
+  async closeAll (t) {
+    if (t) await this.lookAtFailure(t)
+    await Promise.all([...this.open].map(c => c.close()))
+  }
 
   async stop () {
     await this.closeAll()
@@ -292,6 +301,13 @@ export async function accessible (page, what) {
     runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'], resultTypes: ['violations']
   })).violations.map(v => `${v.id}: ${v.help} (${v.nodes.map(n => `${n.target.join(' ')} ${n.any[0]?.message ?? ''}`).join('; ')})`))
   assert.deepEqual(found, [], what)
+}
+
+/** The pages of a test that failed, as `failed-<test>-<number>.png`. */
+export async function picturesOfFailure (test, pages) {
+  const name = `failed-${test.replaceAll(/[^\p{L}\d]+/gu, '-')}`
+  const taken = await Promise.allSettled(pages.map((p, i) => p.screenshot({ path: path.join(pictures, `${name}-${i + 1}.png`), timeout: 10_000 })))
+  console.log(`pictures of the failure: ${path.join(pictures, `${name}-*.png`)}${taken.some(t => t.status === 'rejected') ? ' (not of all pages)' : ''}`)
 }
 
 export function picture (page, name) { return page.screenshot({ path: path.join(pictures, `${name}.png`), animations: 'disabled' }) }

@@ -237,7 +237,7 @@ const de: Words = {
   pip_none: 'Gerade ist kein Bild da, das gezeigt werden könnte.',
   full: 'Vollbild',
   full_stop: 'Vollbild beenden',
-  leave: 'Auflegen',
+  leave: 'Verlassen',
   leave_call: 'Den Anruf verlassen',
   shortcuts: 'Tasten: M Mikrofon, V Kamera, S Bildschirm, F Vollbild',
 
