@@ -3,6 +3,7 @@ package client_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -169,24 +170,27 @@ func (m *mirror) offer() {
 	}
 	m.waiting = true
 	o, err := m.sub.CreateOffer(nil)
-	if err != nil {
-		m.t.Error(err)
-		return
+	if err == nil {
+		err = m.sub.SetLocalDescription(o)
 	}
-	if err := m.sub.SetLocalDescription(o); err != nil {
-		m.t.Error(err)
+	if err != nil {
+		m.complain("offer", err)
+		return
 	}
 	m.offers++
 	id := m.offers
 	go m.say(&signal.SignalResponse{Message: &signal.SignalResponse_Offer{Offer: &signal.SessionDescription{Type: "offer", Sdp: o.SDP, Id: id}}})
 }
 
-func (m *mirror) handle(q *signal.SignalRequest) {
-	fail := func(err error) {
-		if err != nil {
-			m.t.Errorf("%T: %v", q.GetMessage(), err)
-		}
+// complain fails the test for an error, unless the participant has gone and the connections with them.
+func (m *mirror) complain(of string, err error) {
+	if err != nil && !errors.Is(err, webrtc.ErrConnectionClosed) && !errors.Is(err, io.ErrClosedPipe) {
+		m.t.Errorf("%s: %v", of, err)
 	}
+}
+
+func (m *mirror) handle(q *signal.SignalRequest) {
+	fail := func(err error) { m.complain(fmt.Sprintf("%T", q.GetMessage()), err) }
 	switch q := q.GetMessage().(type) {
 	case *signal.SignalRequest_Offer:
 		fail(m.pub.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: q.Offer.GetSdp()}))
@@ -250,7 +254,7 @@ func (m *mirror) reflect(t *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
 	}
 	sender, err := m.sub.AddTrack(local)
 	if err != nil {
-		m.t.Error(err)
+		m.complain("track", err)
 		return
 	}
 	m.offer()
