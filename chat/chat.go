@@ -105,6 +105,8 @@ type Options struct {
 	Account *account.Service
 	Persons *person.Service
 	Logger  *slog.Logger
+	// Calls says whether calls can be held: where not, the widget offers none. nil: no.
+	Calls func() bool
 	// StartsPerMinute limits new conversations from one address; 0 means 10.
 	StartsPerMinute int
 	// WritesPerSecond limits what a visitor writes over HTTP with one token; 0 means 20.
@@ -115,9 +117,11 @@ type Options struct {
 type Service struct {
 	db      *db.DB
 	vault   *vault.Vault
+	bus     *bus.Bus
 	account *account.Service
 	persons *person.Service
 	log     *slog.Logger
+	calls   func() bool
 	fan     *fanout
 	inbox   *inboxFeed
 	read    *readAudit
@@ -128,7 +132,7 @@ type Service struct {
 
 // New returns the service. Serve must be called with the hub before the first request.
 func New(o Options) *Service {
-	s := &Service{db: o.DB, vault: o.Vault, account: o.Account, persons: o.Persons, log: o.Logger,
+	s := &Service{db: o.DB, vault: o.Vault, bus: o.Bus, account: o.Account, persons: o.Persons, log: o.Logger, calls: o.Calls,
 		read: newReadAudit(), starts: newStartLimiter(o.StartsPerMinute), writes: newWriteLimiter(o.WritesPerSecond)}
 	s.fan = newFanout(o.Logger)
 	s.inbox = newInboxFeed(s)

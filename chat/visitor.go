@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"net/url"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/text/language"
 
 	"parley/internal/actor"
+	"parley/internal/bus"
 	"parley/internal/db"
 	"parley/internal/fault"
 	"parley/person"
@@ -320,10 +322,21 @@ func (s *Service) BearerVisitor(ctx context.Context, token string) (actor.Actor,
 	return a, err
 }
 
-// Forget revokes the token that the visitor came with, and ends its sockets.
+// eventRevoked says on the bus that a visitor's token holds no longer: {person, session}.
+const eventRevoked = "chat.token.revoked.v1"
+
+// Forget revokes the token that the visitor came with, and ends its sockets; a call that was entered with it hears so on the bus.
 func (s *Service) Forget(ctx context.Context) error {
+	const op = "chat.Forget"
 	a := actor.From(ctx)
-	return s.db.Do(ctx, "chat.Forget", func(tx *db.Tx) error {
+	data, err := json.Marshal(map[string]string{"person": a.ID, "session": a.Session})
+	if err != nil {
+		return fault.Wrap(fault.Internal, op, err)
+	}
+	return s.db.Do(ctx, op, func(tx *db.Tx) error {
+		if s.bus != nil {
+			s.bus.Emit(tx, bus.Event{ID: db.NewID(), Type: eventRevoked, Org: a.Org, Time: tx.Now(), Data: data})
+		}
 		_, err := tx.Exec(`DELETE FROM chat_visitor_token WHERE org = $1 AND id = $2`, a.Org, a.Session)
 		tx.After(func() { s.fan.dropSession(actor.Visitor, a.ID, a.Session) })
 		return err

@@ -54,6 +54,7 @@ type widgetOutput struct {
 		Name   string `json:"name"`
 		Accent string `json:"accent,omitempty"`
 		Online bool   `json:"online" doc:"Somebody is in the inbox now"`
+		Calls  bool   `json:"calls" doc:"Calls can be held on this server"`
 	}
 }
 
@@ -69,6 +70,7 @@ func (s *Service) httpWidget(ctx context.Context, in *widgetInput) (*widgetOutpu
 	}
 	out := &widgetOutput{AllowOrigin: in.Origin, Vary: "Origin", Cache: "no-store"}
 	out.Body.ID, out.Body.Name, out.Body.Accent = st.ID, st.Name, st.Accent
+	out.Body.Calls = s.calls != nil && s.calls()
 	for who := range s.fan.presence(ctx, []string{orgChannel(st.Org)})[orgChannel(st.Org)] {
 		out.Body.Online = out.Body.Online || strings.HasPrefix(who, "member:")
 	}

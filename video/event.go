@@ -147,22 +147,27 @@ func (s *Service) personErased(_ context.Context, ev bus.Event) {
 	}
 }
 
-// memberRevoked takes a member whose every sign-in ended out of the calls that this process carries: they were removed from the
-// organisation, or their role or password changed. Who still may comes back.
-func (s *Service) memberRevoked(ctx context.Context, ev bus.Event) {
+// signInEnded takes whoever came with a sign-in that has ended out of the calls that this process carries: a lost laptop goes on
+// hearing nobody. Without a session all of the member's ended: they were removed, or their role or password changed.
+func (s *Service) signInEnded(ctx context.Context, ev bus.Event) {
 	var data struct {
 		Member  string `json:"member"`
+		Person  string `json:"person"`
 		Session string `json:"session"`
 	}
 	if err := json.Unmarshal(ev.Data, &data); err != nil {
 		s.log.Error("video: event not readable", "type", ev.Type)
 		return
 	}
-	if data.Session != "" { // one sign-in of several: its page has gone, or goes
-		return
+	side := Agent
+	if data.Person != "" {
+		side = Visitor
 	}
 	for _, r := range s.openRooms() {
-		err := s.db.Do(ctx, "video.memberRevoked", func(tx *db.Tx) error {
+		if side == Visitor && (r.call.Org != ev.Org || r.call.Person != data.Person) {
+			continue
+		}
+		err := s.db.Do(ctx, "video.signInEnded", func(tx *db.Tx) error {
 			c, ok, err := lock(tx, r.call.Org, "", r.call.ID)
 			if err != nil || !ok || c.State == Ended {
 				return err
@@ -171,7 +176,7 @@ func (s *Service) memberRevoked(ctx context.Context, ev bus.Event) {
 				return err
 			}
 			for i, p := range c.Participants {
-				if p.Member == data.Member && (p.here() || p.Departure == Left) {
+				if p.Kind == side && p.Member == data.Member && (data.Session == "" || p.signIn == data.Session) && (p.here() || p.Departure == Left) {
 					if err := s.depart(tx, &c, i, Left); err != nil {
 						return err
 					}
@@ -180,7 +185,7 @@ func (s *Service) memberRevoked(ctx context.Context, ev bus.Event) {
 			return nil
 		})
 		if err != nil {
-			s.log.ErrorContext(ctx, "video: a member may still be in a call", "op", "video.memberRevoked", "code", fault.Of(err).Code)
+			s.log.ErrorContext(ctx, "video: somebody may still be in a call", "op", "video.signInEnded", "code", fault.Of(err).Code)
 		}
 	}
 }

@@ -50,6 +50,13 @@ type sessionsOutput struct {
 	}
 }
 
+type runningOutput struct {
+	Body struct {
+		api.List[SessionView]
+		Available bool `json:"available" doc:"Calls can be held on this server"`
+	}
+}
+
 type joinOutput struct{ Body PassView }
 
 // PassView is what a client enters the room with.
@@ -128,12 +135,15 @@ func (s *Service) httpHistory(ctx context.Context, in *conversationInput) (*sess
 	return s.sessions(ctx, list)
 }
 
-func (s *Service) httpRunning(ctx context.Context, _ *none) (*sessionsOutput, error) {
+func (s *Service) httpRunning(ctx context.Context, _ *none) (*runningOutput, error) {
 	list, err := s.Running(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return s.sessions(ctx, list)
+	out := &runningOutput{}
+	out.Body.Available = s.Available()
+	out.Body.Items, err = s.SessionViews(ctx, list)
+	return out, err
 }
 
 func (s *Service) sessions(ctx context.Context, list []Session) (out *sessionsOutput, err error) {

@@ -177,6 +177,23 @@ func TestCallOverHTTP(t *testing.T) {
 	})
 }
 
+// Both sides are told whether calls can be held, so that none is offered where it would be refused.
+func TestAvailableOverHTTP(t *testing.T) {
+	for name, port := range map[string]string{"on": "127.0.0.1:0", "off": "off"} {
+		t.Run(name, func(t *testing.T) {
+			s := parleytest.Start(t, parleytest.Options{Config: func(c *app.Config) { c.RTCUDP, c.RTCTCP, c.RTCTURN = port, port, port }})
+			tenant := s.Tenant(t, "acme")
+			var site struct{ Calls bool }
+			s.Client(t).Do(t, "GET", asVisitor+"/sites/"+tenant.Site, nil, &site).Want(t, http.StatusOK)
+			var running struct{ Available bool }
+			tenant.Client.Do(t, "GET", asMember+"/calls", nil, &running).Want(t, http.StatusOK)
+			if on := port != "off"; site.Calls != on || running.Available != on {
+				t.Errorf("the site says %v, the console is told %v", site.Calls, running.Available)
+			}
+		})
+	}
+}
+
 // seesOnly waits until a participant sees one other, who has an identity and nothing else.
 func seesOnly(t *testing.T, who *client.Participant, identity string) {
 	t.Helper()

@@ -48,7 +48,7 @@ func (s *Service) Join(ctx context.Context, id string) (Pass, error) {
 	if !told {
 		return Pass{}, conflict(op, "notice_unacknowledged", "Read and acknowledge the notice about camera and microphone first.")
 	}
-	me := Participant{Identity: newIdentity(), Kind: who.side, Member: who.member, role: string(Publisher)}
+	me := Participant{Identity: newIdentity(), Kind: who.side, Member: who.member, role: string(Publisher), signIn: who.signIn}
 	c, err := s.turn(ctx, op, id, func(tx *db.Tx, who caller, c *Session) error {
 		me.IssuedAt = tx.Now()
 		return s.admit(ctx, tx, op, who, c, me)

@@ -2,11 +2,13 @@ package video_test
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"testing"
 	"time"
 
 	"parley/internal/actor"
+	"parley/internal/bus"
 	"parley/internal/db"
 	"parley/video"
 )
@@ -81,6 +83,81 @@ func TestLeave(t *testing.T) {
 		}
 		if c = must[video.Session](t)(w.Leave(w.owner, c.ID)); c.State != video.Live {
 			t.Errorf("somebody who was not in it left, and the call is %s", c.State)
+		}
+	})
+}
+
+// The side that stays is never asked: it may have lost the connection for a moment.
+func TestLeaveWhileTheOtherSideReconnects(t *testing.T) {
+	each(t, video.Options{}, func(t *testing.T, w *world) {
+		c := w.live()
+		mine := w.in(w.visitor, c.ID)
+		w.in(w.agent, c.ID)
+		w.in(w.second, c.ID)
+		w.engine.lose(mine)
+		w.until(func() bool { return w.now(c.ID).State == video.Live && !here(w.now(c.ID), video.Visitor) }, "the visitor is out")
+		if c = must[video.Session](t)(w.Leave(w.second, c.ID)); c.State != video.Live {
+			t.Fatalf("an agent waits for the visitor, and the call is %s %s", c.State, c.EndReason)
+		}
+		if c = must[video.Session](t)(w.Leave(w.agent, c.ID)); c.State != video.Ended || c.EndReason != video.HungUp {
+			t.Errorf("without an agent the call is %s %s", c.State, c.EndReason)
+		}
+	})
+}
+
+// Who answered and then will not come, because of the notice or the preview, leaves nobody waiting.
+func TestLeaveWithoutHavingEntered(t *testing.T) {
+	each(t, video.Options{}, func(t *testing.T, w *world) {
+		c := w.live()
+		w.in(w.visitor, c.ID)
+		if c = must[video.Session](t)(w.Leave(w.agent, c.ID)); c.State != video.Ended || c.EndReason != video.HungUp {
+			t.Errorf("the agent who answered left, and the call is %s %s", c.State, c.EndReason)
+		}
+		c = must[video.Session](t)(w.Accept(w.visitor, w.ring(w.agent).ID))
+		w.in(w.agent, c.ID)
+		if c = must[video.Session](t)(w.Leave(w.visitor, c.ID)); c.State != video.Ended || c.EndReason != video.HungUp {
+			t.Errorf("the visitor who answered left, and the call is %s %s", c.State, c.EndReason)
+		}
+	})
+}
+
+func here(c video.Session, side video.Side) bool {
+	return slices.ContainsFunc(c.Participants, func(p video.Participant) bool { return p.Kind == side && p.LeftAt.IsZero() })
+}
+
+// A sign-in that was ended, on a laptop that was left in a train, hears nobody any more; the member's other one is untouched.
+func TestSignInThatEndsLeavesTheCall(t *testing.T) {
+	each(t, video.Options{}, func(t *testing.T, w *world) {
+		session := func(ctx context.Context, id string) context.Context {
+			a := actor.From(ctx)
+			a.Session = id
+			return actor.With(ctx, a)
+		}
+		c := w.live()
+		mine, theirs := w.in(session(w.visitor, "token-1"), c.ID), w.in(session(w.agent, "laptop"), c.ID)
+		revoke := func(typ string, data map[string]string) {
+			raw := must[[]byte](t)(json.Marshal(data))
+			err := w.db.Do(context.Background(), "test", func(tx *db.Tx) error {
+				w.bus.Emit(tx, bus.Event{ID: db.NewID(), Type: typ, Org: w.org, Time: tx.Now(), Data: raw})
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		agent, visitor := actor.From(w.agent).ID, actor.From(w.visitor).ID
+		revoke("account.session.revoked.v1", map[string]string{"member": agent, "session": "telephone"})
+		revoke("account.session.revoked.v1", map[string]string{"member": agent, "session": "laptop"})
+		w.until(func() bool { return w.engine.howRemoved(theirs.Identity) == video.Left }, "the laptop is in the room")
+		if how := w.engine.howRemoved(mine.Identity); how != "" {
+			t.Errorf("the visitor was taken out: %s", how)
+		}
+		w.in(session(w.agent, "telephone"), c.ID)
+		revoke("chat.token.revoked.v1", map[string]string{"person": visitor, "session": "token-2"})
+		revoke("chat.token.revoked.v1", map[string]string{"person": visitor, "session": "token-1"})
+		w.until(func() bool { return w.engine.howRemoved(mine.Identity) == video.Left }, "the visitor's page is in the room")
+		if now := w.now(c.ID); now.State != video.Live || !here(now, video.Agent) {
+			t.Errorf("the call is %s", now.State)
 		}
 	})
 }

@@ -43,7 +43,8 @@ func (s *Service) openJobs() {
 	s.bus.Every(tidyJob, tidyEvery)
 	s.bus.Subscribe("video.room.", s.carryOut)
 	s.bus.Subscribe("person.erased.", s.personErased)
-	s.bus.Subscribe("account.session.revoked.", s.memberRevoked)
+	s.bus.Subscribe("account.session.revoked.", s.signInEnded)
+	s.bus.Subscribe("chat.token.revoked.", s.signInEnded)
 }
 
 // Serve ends the calls that an earlier run of this process carried, then looks after the rooms of media until ctx ends. Without
@@ -54,7 +55,7 @@ func (s *Service) Serve(ctx context.Context, media Media) error {
 	if s.db.Engine() == db.SQLite {
 		node = "" // one process has the file: whoever else carried a call is gone, whatever its name was
 	}
-	if err := s.endCarried(ctx, node); err != nil {
+	if err := s.unlessFull(ctx, s.endCarried(ctx, node)); err != nil {
 		return err
 	}
 	if s.media != nil {
@@ -67,9 +68,18 @@ func (s *Service) Serve(ctx context.Context, media Media) error {
 // that people are told, and before the engine is drained.
 func (s *Service) Shutdown(ctx context.Context) error {
 	s.stopping.Store(true)
-	err := s.endCarried(ctx, s.opt.Node)
+	err := s.unlessFull(ctx, s.endCarried(ctx, s.opt.Node))
 	for _, r := range s.openRooms() { // the bus may have stopped already; and a call that rings has a room too
 		s.closeRoom(r.call.ID, Shutdown)
+	}
+	return err
+}
+
+// unlessFull lets a full disk keep nobody from starting or stopping: the sweep ends those calls when there is space again.
+func (s *Service) unlessFull(ctx context.Context, err error) error {
+	if fault.Is(err, fault.Full) {
+		s.log.WarnContext(ctx, "video: the disk is full: calls are ended in the database later", "op", "video.endCarried")
+		return nil
 	}
 	return err
 }

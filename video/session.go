@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"parley/internal/api"
 	"parley/internal/bus"
 	"parley/internal/db"
 	"parley/internal/fault"
@@ -47,6 +48,10 @@ func (s *Service) Start(ctx context.Context, conversation, clientID string, medi
 		if who.side == Visitor {
 			if err := allowed(op, s.starts, who.key); err != nil {
 				return err
+			}
+			// Visitors cost nothing to make: one address has no more than an office's share, so that it cannot take all of MaxOpen.
+			if wait := s.phones.Address(api.ClientAddrOf(ctx)); wait > 0 {
+				return fault.Retry(op, "too_many_calls", "Too many calls at once. Wait a moment.", wait)
 			}
 		}
 		fresh, err = s.insert(tx, op, &c)
@@ -112,6 +117,9 @@ func (s *Service) makeRoom(tx *db.Tx, op string, c *Session) (same bool, err err
 		if err := s.finish(tx, &have, Missed); err != nil {
 			return false, err
 		}
+	}
+	if c.StartedBy == Agent { // members are few and known: visitors who ring do not keep them from calling
+		return false, nil
 	}
 	n, err := countRunning(tx, c.Org, s.limits.Open)
 	if err == nil && n >= s.limits.Open {
@@ -265,25 +273,28 @@ func (s *Service) Leave(ctx context.Context, id string) (Session, error) {
 				}
 			}
 		}
-		if c.State == Live && c.takesPart(who) && !(c.has(Visitor, tx.Now(), s.timing.Empty) && c.has(Agent, tx.Now(), s.timing.Empty)) {
+		if c.State == Live && c.takesPart(who) && !c.stays(who, tx.Now(), s.timing.Empty) {
 			return s.finish(tx, c, HungUp)
 		}
 		return nil
 	})
 }
 
-// has reports whether a side is in the call, or was let in a moment ago and may be about to come.
-func (c *Session) has(side Side, now time.Time, patience time.Duration) bool {
+// stays reports whether the side of the one who leaves is still in the call: somebody else of it is here, or was let in a moment ago
+// and may be about to come. The other side is not asked: who lost the connection may come back, and an empty room ends by itself.
+func (c *Session) stays(leaving caller, now time.Time, patience time.Duration) bool {
 	came := false
 	for _, p := range c.Participants {
-		if p.Kind == side {
+		if p.Kind == leaving.side {
 			if p.here() {
 				return true
 			}
 			came = true
 		}
 	}
-	return !came && now.Before(c.AnsweredAt.Add(patience))
+	// The visitor, and the agent who called or answered, are those who would be awaited.
+	awaited := leaving.side == Visitor || c.Answerer == leaving.member || c.Starter == leaving.member
+	return !came && !awaited && now.Before(c.AnsweredAt.Add(patience))
 }
 
 // ForceEnd ends a call that the member has no part in. Owners and admins may; it is recorded.

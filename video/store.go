@@ -11,7 +11,7 @@ import (
 const sessionColumns = `org, id, conversation, person, state, media, started_by, starter, answerer, client_id, created_at, ring_until,
 	answered_at, ended_at, end_reason, node, alive_until`
 
-const participantColumns = `org, session, identity, kind, member, role, issued_at, joined_at, left_at, departure`
+const participantColumns = `identity, kind, member, role, sign_in, issued_at, joined_at, left_at, departure`
 
 type scanner interface{ Scan(dest ...any) error }
 
@@ -177,12 +177,14 @@ func participants(tx *db.Tx, org, session string) ([]Participant, error) {
 		var (
 			p                 Participant
 			member, departure sql.NullString
+			signIn            sql.NullString
 			issued            int64
 			joined, left      sql.NullInt64
 		)
-		if err := rows.Scan(&p.org, &p.session, &p.Identity, &p.Kind, &member, &p.role, &issued, &joined, &left, &departure); err != nil {
+		if err := rows.Scan(&p.Identity, &p.Kind, &member, &p.role, &signIn, &issued, &joined, &left, &departure); err != nil {
 			return nil, err
 		}
+		p.signIn = signIn.String
 		p.Member, p.Departure = member.String, Departure(departure.String)
 		p.IssuedAt, p.JoinedAt, p.LeftAt = db.FromMicros(issued), fromNull(joined), fromNull(left)
 		out = append(out, p)
@@ -201,9 +203,9 @@ func attach(tx *db.Tx, list []Session) (err error) {
 }
 
 func insertParticipant(tx *db.Tx, c Session, p Participant) error {
-	_, err := tx.Exec(`INSERT INTO video_participant (org, session, identity, person, kind, member, role, issued_at, joined_at, left_at, departure)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NULL, NULL, NULL)`,
-		c.Org, c.ID, p.Identity, c.Person, p.Kind, orNull(p.Member), p.role, db.Micros(p.IssuedAt))
+	_, err := tx.Exec(`INSERT INTO video_participant (org, session, identity, person, kind, member, role, sign_in, issued_at, joined_at, left_at, departure)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, NULL, NULL, NULL)`,
+		c.Org, c.ID, p.Identity, c.Person, p.Kind, orNull(p.Member), p.role, orNull(p.signIn), db.Micros(p.IssuedAt))
 	return err
 }
 

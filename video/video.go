@@ -25,13 +25,13 @@ import (
 const (
 	MaxParticipants = 8                // in one call
 	StartsPerMinute = 6                // calls that one visitor starts
+	officeShare     = 5                // times as many calls start from one address, whoever the visitors are there
 	JoinsPerMinute  = 30               // entries of one visitor or member
-	MaxOpen         = 200              // calls of an organisation that ring or are live; two that start at one moment may both be the last
+	MaxOpen         = 200              // calls of an organisation that ring or are live, before visitors start no more; two that start at one moment may both be the last
 	RingFor         = 45 * time.Second // a call that nobody answers is missed
 	EmptyFor        = 60 * time.Second // a call with nobody in its room is over
 	TokenLife       = 10 * time.Minute // of an entry; the engine gives who is inside a new token in time
 	history         = 50               // calls of a conversation that are listed
-	MaxClientID     = 64               // characters of a client id
 )
 
 // NoticeMedia is the notice that everybody acknowledges before they enter a call (promise G16).
@@ -121,13 +121,14 @@ type Session struct {
 
 // Participant is one entry of somebody into a call.
 type Participant struct {
-	Identity           string
-	Kind               Side
-	Member             string
-	IssuedAt           time.Time
-	JoinedAt, LeftAt   time.Time // zero while it has not happened
-	Departure          Departure
-	session, org, role string
+	Identity         string
+	Kind             Side
+	Member           string
+	IssuedAt         time.Time
+	JoinedAt, LeftAt time.Time // zero while it has not happened
+	Departure        Departure
+	role             string
+	signIn           string // the sign-in or visitor's token that it was made with: when that ends, so does the entry
 }
 
 // Role is what an entry allows in the room.
@@ -230,7 +231,8 @@ type Service struct {
 	media  Media // set by Serve; nil: calls are switched off
 	limits Limits
 	timing Timing
-	starts *api.Limiter
+	starts *api.Limiter // by visitor
+	phones *api.Limiter // by the address of visitors
 	joins  *api.Limiter
 
 	stopping atomic.Bool
@@ -259,7 +261,7 @@ func New(o Options) *Service {
 		}
 	}
 	s := &Service{opt: o, db: o.DB, bus: o.Bus, log: o.Logger, limits: o.Limits, timing: o.Timing, rooms: map[string]*room{},
-		starts: newLimiter(o.Limits.StartsPerMinute), joins: newLimiter(o.Limits.JoinsPerMinute)}
+		starts: newLimiter(o.Limits.StartsPerMinute), phones: newLimiter(officeShare * o.Limits.StartsPerMinute), joins: newLimiter(o.Limits.JoinsPerMinute)}
 	s.openJobs()
 	return s
 }
@@ -271,6 +273,7 @@ type caller struct {
 	side   Side
 	member string
 	key    string // whom limits count as one
+	signIn string
 }
 
 func callerOf(ctx context.Context, op string) (caller, error) {
@@ -278,9 +281,9 @@ func callerOf(ctx context.Context, op string) (caller, error) {
 	switch {
 	case a.Org == "" || a.ID == "":
 	case a.Kind == actor.Visitor:
-		return caller{org: a.Org, person: a.ID, side: Visitor, key: a.ID}, nil
+		return caller{org: a.Org, person: a.ID, side: Visitor, key: a.ID, signIn: a.Session}, nil
 	case a.Kind == actor.Member:
-		return caller{org: a.Org, side: Agent, member: a.ID, key: a.ID}, nil
+		return caller{org: a.Org, side: Agent, member: a.ID, key: a.ID, signIn: a.Session}, nil
 	}
 	return caller{}, fault.New(fault.Unauthenticated, op, "signed_out", "Sign in first.")
 }
@@ -292,6 +295,9 @@ func mayManage(ctx context.Context, op string) error {
 	}
 	return nil
 }
+
+// Available tells whether calls can be held on this server at all. It holds from Serve on.
+func (s *Service) Available() bool { return s.media != nil }
 
 // ready says why no call can be started or entered here, if so.
 func (s *Service) ready(op string) error {

@@ -37,6 +37,7 @@ CREATE TABLE video_participant (
 	kind      TEXT NOT NULL,
 	member    TEXT,
 	role      TEXT NOT NULL,
+	sign_in   TEXT,
 	issued_at BIGINT NOT NULL,
 	joined_at BIGINT,
 	left_at   BIGINT,
