@@ -77,22 +77,6 @@ func baseOf(lang string) string {
 	return base.String()
 }
 
-// Notices returns every edition of a notice in every language, the oldest first, for the page that lists them and for the tests.
-func Notices(id string) (out []Notice) {
-	for _, e := range editionsOf(id) {
-		var langs []string
-		for lang := range e.texts {
-			langs = append(langs, lang)
-		}
-		slices.Sort(langs)
-		for _, lang := range langs {
-			w := e.texts[lang]
-			out = append(out, Notice{ID: id, Version: e.version, Lang: lang, Title: w.title, Paragraphs: w.paragraphs})
-		}
-	}
-	return out
-}
-
 // addressee is whom a notice is for: a visitor, or a member in one of their organisations.
 type addressee struct{ org, person, member string }
 
