@@ -158,6 +158,23 @@ func newCrew(t *testing.T, opt parleytest.Options) *crew {
 	return c
 }
 
+// liveCall has the visitor of talk call, an agent answer, and the visitor enter.
+func (c *crew) liveCall(t *testing.T) string {
+	t.Helper()
+	var call struct {
+		ID string `json:"id"`
+	}
+	c.visitor.Do(t, "POST", "/api/v1/widget/conversations/"+c.talk.Conversation.ID+"/calls", map[string]string{"client_id": "call", "media": "audio"}, &call).Want(t, 201)
+	c.early.Do(t, "POST", "/api/v1/calls/"+call.ID+"/accept", nil, nil).Want(t, 200)
+	var notice struct {
+		Version string `json:"version"`
+	}
+	c.visitor.Do(t, "GET", "/api/v1/widget/notices/media", nil, &notice).Want(t, 200)
+	c.visitor.Do(t, "POST", "/api/v1/widget/notices/media/acknowledge", map[string]string{"version": notice.Version, "surface": "widget"}, nil).Want(t, 204)
+	c.visitor.Do(t, "POST", "/api/v1/widget/calls/"+call.ID+"/join", nil, nil).Want(t, 200)
+	return call.ID
+}
+
 func (c *crew) send(t *testing.T, body string) parleytest.Response {
 	t.Helper()
 	res := c.visitor.Do(t, "POST", "/api/v1/widget/conversations/"+c.talk.Conversation.ID+"/messages", map[string]string{"client_id": body, "body": body}, nil)
@@ -459,6 +476,7 @@ func TestFullKeyStore(t *testing.T) {
 func TestStartOnFullDisk(t *testing.T) {
 	withDisk(t, func(t *testing.T, d *disk) {
 		c := newCrew(t, parleytest.Options{Data: filepath.Join(d.dir, "data")})
+		call := c.liveCall(t) // which the restart has to end
 		d.fill()
 		c.sendUntilFull(t)
 		c.s.Restart(t)
@@ -475,6 +493,12 @@ func TestStartOnFullDisk(t *testing.T) {
 		}
 		c.send(t, "space-again").Want(t, 201)
 		c.history(t, c.visitor, "/widget")
+		var now struct {
+			State string `json:"state"`
+		}
+		if c.early.Do(t, "GET", "/api/v1/calls/"+call, nil, &now).Want(t, 200); now.State != "ended" {
+			t.Errorf("the call is %s", now.State)
+		}
 		if log := c.audited(t); !strings.Contains(log, "chat.conversation.read "+early+" "+c.talk.Conversation.ID) {
 			t.Errorf("the audit entries of the full disk are not in the table:\n%s", log)
 		}

@@ -125,7 +125,10 @@ func served(err error) error {
 func (s *server) stop(web *http.Server) error {
 	s.ready.Store(false)
 	s.log.Info("stopping")
-	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	calls, done := context.WithTimeout(context.Background(), stopWithin)
+	defer done()
+	err := s.stopCalls(calls)
+	ctx, cancel := context.WithTimeout(context.Background(), stopWithin) // whatever the calls took: requests have the time that is documented
 	defer cancel()
-	return errors.Join(s.stopCalls(ctx), s.hub.Shutdown(ctx), served(web.Shutdown(ctx)))
+	return errors.Join(err, s.hub.Shutdown(ctx), served(web.Shutdown(ctx)))
 }

@@ -84,10 +84,21 @@ func (s *certStore) Store(_ context.Context, key string, value []byte) error {
 	if err == nil {
 		err = s.root.Rename(temp, key)
 	}
+	if err == nil { // the name is as durable as the content
+		err = s.syncDir(path.Dir(key))
+	}
 	if err != nil {
 		_ = s.root.Remove(temp) // what could not be written is not missed
 	}
 	return err
+}
+
+func (s *certStore) syncDir(dir string) error {
+	d, err := s.root.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // Load reads a file.

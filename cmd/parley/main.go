@@ -110,6 +110,16 @@ func unknownCommand(name string) func(context.Context, []string) error {
 	}
 }
 
+// keepOnHangup lets SIGHUP end no server that runs as a service: `systemctl reload` sends it whether or not there is a certificate
+// to look at. A server in somebody's terminal still ends with the terminal.
+func keepOnHangup() {
+	if tty, err := os.Open("/dev/tty"); err == nil {
+		_ = tty.Close() // it was only looked for
+		return
+	}
+	signal.Ignore(syscall.SIGHUP)
+}
+
 func serveCommand(stdout, stderr io.Writer) *ffcli.Command {
 	cfg := &app.Config{}
 	fs := flagSet("serve", stderr)
@@ -122,6 +132,7 @@ func serveCommand(stdout, stderr io.Writer) *ffcli.Command {
 				return usageError(fmt.Sprintf("serve takes flags only, not %q", args[0]))
 			}
 			cfg.Version = version
+			keepOnHangup()
 			return app.Serve(ctx, *cfg, stdout, stderr)
 		},
 	}

@@ -46,8 +46,8 @@ func startWith(t *testing.T, files []*os.File, wrap []string, args ...string) *p
 	line := append(append([]string{}, wrap...), append([]string{parley}, args...)...)
 	p := &process{cmd: exec.Command(line[0], line[1:]...), log: &safeBuffer{}, ended: make(chan struct{})}
 	p.cmd.Stderr, p.cmd.ExtraFiles = p.log, files
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	stdin, err := p.cmd.StdinPipe() // "bench serve" ends with it
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // as a service: a group of its own, and no terminal
+	stdin, err := p.cmd.StdinPipe()                        // "bench serve" ends with it
 	if err != nil {
 		t.Fatal(err)
 	}
