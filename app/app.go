@@ -241,7 +241,7 @@ func (a *App) openServices() (err error) {
 	a.closing(a.account.Close)
 	a.persons = person.New(a.data, a.vault, a.account)
 	a.chat = chat.New(chat.Options{DB: a.data, Vault: a.vault, Bus: a.bus, Account: a.account, Persons: a.persons, Logger: a.log,
-		StartsPerMinute: a.cfg.StartsPerMinute, WritesPerSecond: a.cfg.SocketCommands})
+		Calls: func() bool { return a.video.Available() }, StartsPerMinute: a.cfg.StartsPerMinute, WritesPerSecond: a.cfg.SocketCommands})
 	a.privacy = privacy.New(privacy.Options{DB: a.data, Vault: a.vault, Bus: a.bus, Catalog: a.catalog, Account: a.account,
 		Persons: a.persons, Logger: a.log})
 	a.video = video.New(video.Options{DB: a.data, Bus: a.bus, Account: a.account, Conversations: conversations{a.chat}, Notices: a.privacy,

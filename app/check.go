@@ -12,6 +12,8 @@ import (
 const (
 	checksPerSecond = 0.5 // of one address
 	checksBurst     = 12  // three ways and the relay's address, for a few people behind one address
+	// checkCredential is how long relays may be opened for a check. Anybody gets such a credential, so transport gives little for it:
+	// four relays, a minute each, of a share that is not the callers'.
 	checkCredential = 2 * time.Minute
 )
 

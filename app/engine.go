@@ -136,13 +136,7 @@ func (r room) Token(g video.Grant) (string, error) {
 }
 
 // Present counts who is in a room.
-func (r room) Present(id string) int {
-	info, ok := r.engine.Room(id)
-	if !ok {
-		return 0
-	}
-	return len(info.Participants)
-}
+func (r room) Present(id string) int { return r.engine.Present(id) }
 
 // ports are where the media listen; "" is off.
 type ports struct {

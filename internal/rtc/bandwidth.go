@@ -2,6 +2,7 @@ package rtc
 
 import (
 	"strings"
+	"sync"
 	"time"
 
 	"parley/internal/rtc/forward"
@@ -75,34 +76,32 @@ func (w *bandwidth) settled(now time.Time, all bool) {
 	}
 }
 
-// allocate divides the way to the client among what it receives, and tells it what had to be paused.
+// allocate divides the way to the client among what it receives.
 func (s *subscriber) allocate() {
 	now := time.Now()
-	res := s.share.Allocate(s.estimate(now), now)
-	s.width.settled(now, res.Probe == 0)
-	var states []*signal.StreamStateInfo
-	for _, c := range res.Changes {
-		if !c.Turned {
-			continue
-		}
-		for _, sub := range s.owner.subs {
-			if sub.down.fw == c.Forwarder {
-				states = append(states, streamState(sub.track, c.Paused))
-			}
-		}
-	}
-	if len(states) > 0 {
-		s.owner.send(&signal.SignalResponse{Message: &signal.SignalResponse_StreamStateUpdate{
-			StreamStateUpdate: &signal.StreamStateUpdate{StreamStates: states}}})
-	}
+	s.width.settled(now, s.share.Allocate(s.estimate(now), now))
 }
 
-func streamState(t *track, paused bool) *signal.StreamStateInfo {
-	state := signal.StreamState_ACTIVE
-	if paused {
-		state = signal.StreamState_PAUSED
-	}
-	return &signal.StreamStateInfo{ParticipantSid: t.owner.sid, TrackSid: t.sid, State: state}
+// repeats bounds what is sent again to one subscriber: as much as its way is taken to carry. Whoever asks for more would have the engine
+// send everything it keeps many times over, and would not get it.
+type repeats struct {
+	mu    sync.Mutex
+	bytes bucket
+}
+
+// allow says whether one more packet may be sent again, on a way of so many bits a second.
+func (r *repeats) allow(now time.Time, rate int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ok, _ := r.bytes.take(now, 0, float64(rate)/8, rate/8)
+	return ok
+}
+
+// spend notes how many bytes that were. They may be more than there was room for; what follows then waits longer.
+func (r *repeats) spend(n int) {
+	r.mu.Lock()
+	r.bytes.tokens -= float64(n)
+	r.mu.Unlock()
 }
 
 // report sends the client, about once a second, how the clocks of what it receives relate.

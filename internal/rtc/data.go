@@ -13,10 +13,20 @@ import (
 	"parley/internal/rtc/signal"
 )
 
-// Labels of the data channels, on both connections.
+// Labels of the data channels; the first two on both connections.
 const (
-	labelReliable = "_reliable"
-	labelLossy    = "_lossy"
+	labelReliable  = "_reliable"
+	labelLossy     = "_lossy"
+	labelDataTrack = "_data_track" // livekit-client opens it in any case
+)
+
+// Limits of the channels that a client opens. Each keeps a goroutine and 64 KiB.
+const (
+	// maxSameChannels is how many may be open under one label: livekit-client replaces channels that Safari gave no number when it
+	// resumes, and the new one may be there before the old one has gone.
+	maxSameChannels = 2
+	// maxChannels is how many may be opened under one label in all: the library remembers those that were closed.
+	maxChannels = 20
 )
 
 // dataState is how much data a participant has sent of late. Its channels' goroutines share it.
@@ -28,7 +38,12 @@ type dataState struct {
 	last     time.Time // of the last refusal
 	told     time.Time
 	sequence uint32 // of the last reliable message
+
+	channels map[string]*channels // by label
 }
+
+// channels counts those under one label.
+type channels struct{ open, opened int }
 
 // refusalsForgotten is how long a participant has to keep within the limits until earlier refusals no longer count.
 const refusalsForgotten = 10 * time.Second
@@ -76,17 +91,45 @@ func (d *dataState) admit(now time.Time, size int, l Limits) verdict {
 	return refused
 }
 
-// dataChannel takes what the client sends on a channel. What comes on others than these is not read.
-func (p *participant) dataChannel(dc *webrtc.DataChannel) {
-	var reliable bool
-	switch dc.Label() {
-	case labelReliable:
-		reliable = true
-	case labelLossy:
+// opens counts a channel that the client has opened, and says whether it may.
+func (d *dataState) opens(label string) bool {
+	switch label {
+	case labelReliable, labelLossy, labelDataTrack:
 	default:
-		return // data tracks, or what is to come: nobody reads it
+		return false
 	}
-	dc.OnMessage(func(m webrtc.DataChannelMessage) { p.received(m.Data, reliable) })
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.channels == nil {
+		d.channels = map[string]*channels{}
+	}
+	c := d.channels[label]
+	if c == nil {
+		c = &channels{}
+		d.channels[label] = c
+	}
+	c.open++
+	c.opened++
+	return c.open <= maxSameChannels && c.opened <= maxChannels
+}
+
+func (d *dataState) closed(label string) {
+	d.mu.Lock()
+	d.channels[label].open--
+	d.mu.Unlock()
+}
+
+// dataChannel takes what the client sends on a channel. What comes as data tracks goes nowhere.
+func (p *participant) dataChannel(dc *webrtc.DataChannel) {
+	label := dc.Label()
+	if !p.data.opens(label) {
+		p.do(p.misbehaved)
+		return
+	}
+	dc.OnClose(func() { p.data.closed(label) })
+	if label != labelDataTrack {
+		dc.OnMessage(func(m webrtc.DataChannelMessage) { p.received(m.Data, label == labelReliable) })
+	}
 }
 
 // received hands a data message to those that it is for.
@@ -101,10 +144,7 @@ func (p *participant) received(b []byte, reliable bool) {
 		return
 	case abusive:
 		e.stats.dataRefused.Add(1)
-		p.do(func() {
-			e.stats.misbehaved.Add(1)
-			p.leave(ReasonMisbehaved)
-		})
+		p.do(p.misbehaved)
 		return
 	case refused:
 		e.stats.dataRefused.Add(1)

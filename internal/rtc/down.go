@@ -140,12 +140,16 @@ func congestionFeedback(b []byte) bool {
 		4*((int(b[2])<<8|int(b[3]))+1) == len(b)
 }
 
-// repeat sends again what the client misses.
+// repeat sends again what the client misses, as far as its way bears it.
 func (d *down) repeat(nack *rtcp.TransportLayerNack, now time.Time, out *forward.Out) {
 	for _, pair := range nack.Nacks {
 		pair.Range(func(seq uint16) bool {
+			if !d.sub.twice.allow(now, d.sub.rate.Bitrate()) {
+				return false
+			}
 			if d.fw.Retransmit(seq, now, out) {
 				n := d.write(out)
+				d.sub.twice.spend(n)
 				d.sub.owner.engine.stats.packetsOut.Add(1)
 				d.sub.owner.engine.stats.bytesOut.Add(int64(n))
 			}
@@ -180,17 +184,20 @@ func (d *down) report(now time.Time) {
 	}
 }
 
-// chooseCodec finds among the negotiated codecs that of the media. H.264 has profiles: one that cannot be decoded is none.
+// chooseCodec finds among the negotiated codecs one that the client decodes the media with: the same, in the same profile. H.264's
+// baseline is part of its other profiles as encoders for calls use it, so any of them will do; a higher one is for those who said
+// that they know it.
 func chooseCodec(all []webrtc.RTPCodecParameters, mime, fmtp string) (webrtc.RTPCodecParameters, bool) {
 	var near *webrtc.RTPCodecParameters
+	is := profile(mime, fmtp)
 	for i, c := range all {
 		if !strings.EqualFold(c.MimeType, mime) {
 			continue
 		}
-		if profile(c.SDPFmtpLine) == profile(fmtp) {
+		if profile(c.MimeType, c.SDPFmtpLine) == is {
 			return c, true
 		}
-		if near == nil {
+		if near == nil && strings.EqualFold(mime, webrtc.MimeTypeH264) && strings.HasPrefix(is, h264Baseline) {
 			near = &all[i]
 		}
 	}
@@ -200,18 +207,27 @@ func chooseCodec(all []webrtc.RTPCodecParameters, mime, fmtp string) (webrtc.RTP
 	return *near, true
 }
 
-// profile is the part of a codec's parameters that decides whether it can be decoded.
-func profile(fmtp string) string {
+// h264Baseline begins the names of H.264's baseline profiles. The next two digits say which constraints it keeps to.
+const h264Baseline = "42"
+
+// profile is the part of a codec's parameters that decides whether it can be decoded; those that say none mean the first.
+func profile(mime, fmtp string) string {
+	var key, otherwise string
+	var size int
+	switch {
+	case strings.EqualFold(mime, webrtc.MimeTypeH264):
+		key, size, otherwise = "profile-level-id", 4, h264Baseline+"00" // the level follows
+	case strings.EqualFold(mime, webrtc.MimeTypeVP9):
+		key, size, otherwise = "profile-id", 1, "0"
+	default:
+		return ""
+	}
 	for part := range strings.SplitSeq(fmtp, ";") {
-		key, value, _ := strings.Cut(strings.TrimSpace(part), "=")
-		if strings.EqualFold(key, "profile-level-id") && len(value) >= 4 {
-			return strings.ToLower(value[:4]) // the level follows
-		}
-		if strings.EqualFold(key, "profile-id") {
-			return value
+		if k, value, _ := strings.Cut(strings.TrimSpace(part), "="); strings.EqualFold(k, key) && len(value) >= size {
+			return strings.ToLower(value[:size])
 		}
 	}
-	return ""
+	return otherwise
 }
 
 // rtxOf finds the payload type of retransmissions of another.

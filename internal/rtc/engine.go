@@ -152,7 +152,7 @@ func (e *Engine) OpenRoom(id string, most int) error {
 	defer e.mu.Unlock()
 	switch {
 	case e.closed || e.draining:
-		return fault.New(fault.Unavailable, op, "rtc_stopping", "The server is stopping. Calls begin again when it is back.")
+		return errStopping(op)
 	case e.rooms[id] != nil:
 		return nil // somebody else was quicker
 	case len(e.rooms) >= e.limits.Rooms:
@@ -182,6 +182,31 @@ func (e *Engine) RemoveParticipant(roomID, identity string, reason Reason) {
 	if rm := e.room(roomID); rm != nil {
 		rm.remove(identity, reason)
 	}
+}
+
+// codeStopping is the code of errStopping.
+const codeStopping = "rtc_stopping"
+
+func errStopping(op string) error {
+	return fault.New(fault.Unavailable, op, codeStopping, "The server is stopping. Calls begin again when it is back.")
+}
+
+// stopping says whether nobody is let in any more.
+func (e *Engine) stopping() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.draining || e.closed
+}
+
+// Present counts who is in a room.
+func (e *Engine) Present(id string) int {
+	rm := e.room(id)
+	if rm == nil {
+		return 0
+	}
+	rm.mu.Lock()
+	defer rm.mu.Unlock()
+	return len(rm.participants)
 }
 
 // launch runs something that Close waits for. It reports false when Close no longer does.

@@ -12,8 +12,6 @@ type EventType uint8
 const (
 	ParticipantJoined EventType = iota + 1
 	ParticipantLeft
-	TrackPublished
-	TrackUnpublished
 	RoomClosed
 )
 
@@ -21,12 +19,13 @@ const (
 type Event struct {
 	Type           EventType
 	Room, Identity string
-	Track          TrackInfo // of TrackPublished and TrackUnpublished
-	Reason         Reason    // of ParticipantLeft and RoomClosed
+	Reason         Reason // of ParticipantLeft and RoomClosed
 	At             time.Time
 }
 
-// eventQueue calls the owner's function with one event after the other, so that the engine never waits for it.
+// eventQueue calls the owner's function with one event after the other, so that the engine never waits for it. It has no bound of its
+// own, since none of the events may get lost: what fills it is people who come and go, and Limits.EntriesPerSecond keeps one
+// identity from doing that faster than the owner can follow.
 type eventQueue struct {
 	call func(Event)
 	done chan struct{}

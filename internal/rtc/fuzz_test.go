@@ -78,6 +78,7 @@ func FuzzSignalling(f *testing.F) {
 	var c clock
 	w := newWorld(f, func(cfg *rtc.Config) {
 		cfg.Limits.JoinsPerSecond, cfg.Limits.JoinBurst = 1e9, 1e9
+		cfg.Limits.EntriesPerSecond, cfg.Limits.EntryBurst = 1e9, 1e9
 		cfg.ClientAddr = func(*http.Request) netip.Addr { return netip.Addr{} }
 		cfg.Now = c.now
 	})

@@ -52,7 +52,8 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Only GET is answered here.", http.StatusMethodNotAllowed)
 		return
 	}
-	req, err := e.admit(r)
+	socket := strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+	req, err := e.admit(r, socket && path == pathJoin)
 	if err != nil {
 		e.refuse(w, err)
 		return
@@ -62,7 +63,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte("success"))
 		return
 	}
-	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+	if !socket {
 		w.Header().Set("Upgrade", "websocket")
 		http.Error(w, "This address is for WebSockets.", http.StatusUpgradeRequired)
 		return
@@ -82,8 +83,8 @@ func (e *Engine) allowOrigin(r *http.Request) bool {
 	return err == nil && strings.EqualFold(u.Host, r.Host)
 }
 
-// admit checks everything that can be said about a join before the connection is made.
-func (e *Engine) admit(r *http.Request) (joinRequest, error) {
+// admit checks everything that can be said about a join before the connection is made. enters is false for who only asks.
+func (e *Engine) admit(r *http.Request, enters bool) (joinRequest, error) {
 	const op = "rtc.admit"
 	if ok, wait := e.joins.take(e.clientAddr(r), e.now()); !ok {
 		e.stats.refusedJoins.Add(1)
@@ -101,17 +102,18 @@ func (e *Engine) admit(r *http.Request) (joinRequest, error) {
 	}
 	req := joinRequest{verified: v, resume: truth(q.Get("reconnect"), false), sid: q.Get("sid"), autoSubscribe: truth(q.Get("auto_subscribe"), true),
 		mids: readsMids(q)}
-	e.mu.Lock()
-	stopping, rm := e.draining || e.closed, e.rooms[v.Room]
-	e.mu.Unlock()
+	rm := e.room(v.Room)
 	switch {
-	case stopping:
-		return req, fault.New(fault.Unavailable, op, "rtc_stopping", "The server is stopping. Calls begin again when it is back.")
+	case e.stopping():
+		return req, errStopping(op)
 	case rm == nil:
 		e.stats.refusedTokens.Add(1)
 		return req, fault.New(fault.NotFound, op, "room_unknown", "requested room does not exist: the call is over, or has not begun.")
 	}
-	return req, rm.mayJoin(req)
+	if err := rm.mayJoin(req); err != nil || req.resume {
+		return req, err
+	}
+	return req, rm.pace(req.Identity, enters)
 }
 
 func (e *Engine) clientAddr(r *http.Request) netip.Addr {

@@ -11,9 +11,12 @@ type Limits struct {
 	JoinsPerSecond float64 // from one address, resumptions and checks of tokens included; 20
 	JoinBurst      int     // that may come at once; 150: an office behind one address starts its meeting
 
+	EntriesPerSecond float64 // of one identity into its room, resumptions not included; 0.5
+	EntryBurst       int     // 6: a client that begins anew now and then
+
 	SignalBytes     int     // of one message; 256 KiB: a session description and what goes with it
 	SDPBytes        int     // of one session description; 128 KiB
-	SignalPerSecond float64 // messages of one participant; 60
+	SignalPerSecond float64 // messages of one participant; 60. Those that make much work count as 20
 	SignalBurst     int     // 400: candidates and track settings come in swarms
 
 	DataBytes          int     // of one data message as it travels; 16 KiB: 15 KiB of content and who it is from
@@ -49,8 +52,8 @@ const (
 	maxOrphans = 16
 	// maxSubscriptions bounds the tracks that one participant receives at a time.
 	maxSubscriptions = 1000
-	// maxSections bounds the media sections of a client's offer. Browsers never remove one.
-	maxSections = 256
+	// maxSections bounds the media sections of a client's offer. Browsers never remove one: sixty screens with their sound.
+	maxSections = 128
 	// maxIdle is how many sections of a subscriber's connection may be left over from tracks that are gone: a talk of eight in which each
 	// comes back six times.
 	maxIdle = 100
@@ -64,6 +67,8 @@ func (l Limits) filled() Limits {
 	fill(&l.Tracks, 8)
 	fill(&l.JoinsPerSecond, 20)
 	fill(&l.JoinBurst, 150)
+	fill(&l.EntriesPerSecond, 0.5)
+	fill(&l.EntryBurst, 6)
 	fill(&l.SignalBytes, 256<<10)
 	fill(&l.SDPBytes, 128<<10)
 	fill(&l.SignalPerSecond, 60)

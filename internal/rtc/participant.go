@@ -291,14 +291,18 @@ func (p *participant) leave(reason Reason) {
 	for _, s := range p.subs {
 		s.release()
 	}
-	for _, t := range p.tracks {
-		p.retire(t)
-	}
+	p.engine.stats.tracks.Add(-int64(len(p.tracks)))
 	p.sub.close()
 	if p.pub != nil {
 		p.pub.close()
 	}
 	p.box.close()
+}
+
+// misbehaved ends the participation of a client that breaks the protocol or its limits.
+func (p *participant) misbehaved() {
+	p.engine.stats.misbehaved.Add(1)
+	p.leave(ReasonMisbehaved)
 }
 
 // check is called every second: it ends what has been broken for too long, and renews what runs out.

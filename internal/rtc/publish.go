@@ -31,7 +31,7 @@ func (p *participant) expire(now time.Time) {
 		if now.Sub(a.at) <= announcedFor {
 			return false
 		}
-		_ = a.receiver.Stop() // whether it stops well does not matter to anybody
+		a.end()
 		return true
 	})
 }
@@ -166,7 +166,6 @@ func (p *participant) publish(a *announced, s section) {
 	p.tracks[t.sid], p.byMid[s.mid] = t, t
 	p.engine.stats.tracks.Add(1)
 	p.change(true, func() { p.infos = append(slices.Clip(p.infos), t.info) })
-	p.engine.events.put(Event{Type: TrackPublished, Room: p.room.id, Identity: p.Identity, Track: t.describe(), At: p.engine.now()})
 }
 
 // arrived takes a stream of media: it belongs to the track of the section that it came in.
@@ -181,11 +180,14 @@ func (p *participant) arrived(a arrival) {
 	if t == nil {
 		if len(p.pub.orphans) < maxOrphans {
 			p.pub.orphans = append(p.pub.orphans, a)
+		} else {
+			a.end()
 		}
 		return
 	}
 	first, err := t.start(a)
 	if err != nil {
+		a.end()
 		p.refuse(fault.Of(err), nil)
 		return
 	}
@@ -204,13 +206,7 @@ func (p *participant) unpublish(t *track) {
 		p.live = slices.DeleteFunc(slices.Clone(p.live), func(o *track) bool { return o == t })
 	})
 	p.room.withdraw(t)
-	p.retire(t)
-}
-
-// retire ends what the engine holds of a track; the others know already.
-func (p *participant) retire(t *track) {
 	p.engine.stats.tracks.Add(-1)
-	p.engine.events.put(Event{Type: TrackUnpublished, Room: p.room.id, Identity: p.Identity, Track: t.describe(), At: p.engine.now()})
 }
 
 // muteTrack notes that the client has muted a track of its own.

@@ -39,6 +39,12 @@ type arrival struct {
 	receiver *webrtc.RTPReceiver
 }
 
+// end stops a stream that nobody will read: what came would wait in a buffer of its own.
+func (a arrival) end() {
+	// Whether it stops well does not matter to anybody.
+	_ = a.receiver.Stop()
+}
+
 // offer answers the client's offer of what it publishes.
 func (p *participant) offer(sd *signal.SessionDescription) {
 	const op = "rtc.offer"
@@ -51,7 +57,11 @@ func (p *participant) offer(sd *signal.SessionDescription) {
 		return
 	}
 	sections, err := readSections(sd.GetSdp())
-	if err != nil {
+	switch {
+	case fault.Is(err, fault.TooLarge):
+		p.leave(ReasonStateUnknown) // a long call in which much was shared: the client begins anew
+		return
+	case err != nil:
 		p.leave(ReasonMisbehaved)
 		return
 	}
@@ -79,7 +89,7 @@ func (p *participant) offer(sd *signal.SessionDescription) {
 }
 
 func newPublisher(p *participant) (*publisher, error) {
-	pc, err := p.engine.cfg.Transport.Publisher(transportOptions())
+	pc, err := p.engine.cfg.Transport.Publisher(transport.PeerOptions{})
 	if err != nil {
 		return nil, err
 	}

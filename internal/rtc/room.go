@@ -1,6 +1,7 @@
 package rtc
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +25,7 @@ type room struct {
 	participants map[string]*participant // by identity
 	removed      map[string]uint64       // identities that were removed → the last token number that no longer counts
 	departed     []departure             // of late, for those whose signalling is lost meanwhile
+	entries      map[string]*bucket      // of late, by identity
 	speakers     speakers
 }
 
@@ -38,7 +40,7 @@ const maxDepartures = 1000
 
 func newRoom(e *Engine, id string, most int) *room {
 	return &room{engine: e, id: id, sid: newID("RM"), opened: e.now(), most: most, stop: make(chan struct{}),
-		participants: map[string]*participant{}, removed: map[string]uint64{}, speakers: newSpeakers()}
+		participants: map[string]*participant{}, removed: map[string]uint64{}, entries: map[string]*bucket{}, speakers: newSpeakers()}
 }
 
 func (rm *room) setMost(most int) {
@@ -59,6 +61,9 @@ func (rm *room) mayJoinLocked(req joinRequest) error {
 	if rm.closed {
 		return fault.New(fault.NotFound, op, "room_unknown", "requested room does not exist: the call is over.")
 	}
+	if rm.engine.stopping() { // asked under the room's lock: who comes in before is told by Drain
+		return errStopping(op)
+	}
 	if last, ok := rm.removed[req.Identity]; ok && req.number <= last {
 		rm.engine.stats.refusedTokens.Add(1)
 		return fault.New(fault.Forbidden, op, "participant_removed", "You were removed from this call.")
@@ -66,6 +71,34 @@ func (rm *room) mayJoinLocked(req joinRequest) error {
 	if _, here := rm.participants[req.Identity]; !here && len(rm.participants) >= rm.most {
 		rm.engine.stats.refusedJoins.Add(1)
 		return fault.New(fault.Unavailable, op, "room_full", "The call has as many participants as it may have.")
+	}
+	return nil
+}
+
+// maxEntries is how many identities' entries are remembered before those that do not matter any more are forgotten.
+const maxEntries = 256
+
+// pace limits how often one identity comes in: each time the others are told, and whoever hears of the engine's events. A check of
+// whether it could does not count as one.
+func (rm *room) pace(identity string, enters bool) error {
+	rm.mu.Lock()
+	defer rm.mu.Unlock()
+	now, limits := rm.engine.now(), rm.engine.limits
+	b := rm.entries[identity]
+	if b == nil {
+		if len(rm.entries) >= maxEntries {
+			maps.DeleteFunc(rm.entries, func(_ string, b *bucket) bool { return b.full(now, limits.EntriesPerSecond, limits.EntryBurst) })
+		}
+		b = &bucket{}
+		rm.entries[identity] = b
+	}
+	ok, wait := b.take(now, 1, limits.EntriesPerSecond, limits.EntryBurst)
+	switch {
+	case !ok:
+		rm.engine.stats.refusedJoins.Add(1)
+		return fault.Retry("rtc.join", "too_many_joins", "You enter this call too often. Try again in a moment.", wait)
+	case !enters:
+		b.tokens++
 	}
 	return nil
 }
@@ -80,7 +113,7 @@ func (rm *room) join(p *participant) error {
 	rm.engine.stats.participants.Add(1)
 	if !rm.engine.launch(p.run) {
 		rm.engine.stats.participants.Add(-1)
-		return fault.New(fault.Unavailable, "rtc.join", "rtc_stopping", "The server is stopping. Calls begin again when it is back.")
+		return errStopping("rtc.join")
 	}
 	rm.engine.stats.joins.Add(1)
 	if old := rm.participants[p.Identity]; old != nil {
@@ -137,6 +170,9 @@ func (rm *room) update(p *participant, itself bool) {
 func (rm *room) offer(t *track) {
 	rm.mu.Lock()
 	defer rm.mu.Unlock()
+	if rm.participants[t.owner.Identity] != t.owner {
+		return // it was replaced while its media arrived, and nobody would take the track back
+	}
 	for _, other := range rm.participants {
 		if other != t.owner {
 			other.do(func() { other.offered(t) })

@@ -155,20 +155,13 @@ func (c *signalConn) serve(p *participant) {
 		cancel()
 		if err != nil {
 			if websocket.CloseStatus(err) == -1 && errors.Is(err, websocket.ErrMessageTooBig) {
-				c.engine.stats.signalRefused.Add(1)
 				c.misbehave(p)
 			}
 			return
 		}
 		c.engine.stats.signalMessages.Add(1)
-		if ok, _ := c.rate.take(c.engine.now(), 1, c.engine.limits.SignalPerSecond, c.engine.limits.SignalBurst); !ok {
-			c.engine.stats.signalRefused.Add(1)
-			c.misbehave(p)
-			return
-		}
 		var m signal.SignalRequest
-		if kind != websocket.MessageBinary || proto.Unmarshal(b, &m) != nil {
-			c.engine.stats.signalRefused.Add(1)
+		if !c.within(1) || kind != websocket.MessageBinary || proto.Unmarshal(b, &m) != nil || !c.within(c.weight(&m)-1) {
 			c.misbehave(p)
 			return
 		}
@@ -178,16 +171,38 @@ func (c *signalConn) serve(p *participant) {
 	}
 }
 
-// misbehave ends the participation of a client that breaks the protocol or its limits.
+// misbehave ends the participation of a client that says what it must not.
 func (c *signalConn) misbehave(p *participant) {
-	c.engine.stats.misbehaved.Add(1)
-	p.doAndWait(func() { p.leave(ReasonMisbehaved) })
+	c.engine.stats.signalRefused.Add(1)
+	p.doAndWait(p.misbehaved)
+}
+
+// heavy is what a message counts for that makes much work: an offer, which is a session description to be read and answered, and who
+// may receive, which concerns everybody in the room.
+const heavy = 20
+
+// weight is for how many messages one counts.
+func (c *signalConn) weight(m *signal.SignalRequest) int {
+	switch m.GetMessage().(type) {
+	case *signal.SignalRequest_Offer, *signal.SignalRequest_SubscriptionPermission:
+		return min(heavy, c.engine.limits.SignalBurst)
+	}
+	return 1
+}
+
+// within says whether the client keeps within its limit with so many messages more.
+func (c *signalConn) within(messages int) bool {
+	ok, _ := c.rate.take(c.engine.now(), float64(messages), c.engine.limits.SignalPerSecond, c.engine.limits.SignalBurst)
+	return ok
 }
 
 // reasonOf is why a client that has a connection already is sent away.
 func reasonOf(err error) Reason {
-	if errors.Is(err, errResume) {
+	switch {
+	case errors.Is(err, errResume):
 		return ReasonStateUnknown
+	case fault.Of(err).Code == codeStopping:
+		return ReasonShutdown
 	}
 	return ReasonFailed
 }

@@ -11,6 +11,15 @@ import (
 type subscription struct {
 	track *track
 	down  *down
+
+	hidden   bool // the client does not show it at the moment
+	withheld bool // its publisher does not let the client have it
+}
+
+// flow lets packets through, or keeps them back.
+func (s *subscription) flow(now time.Time) {
+	s.down.fw.SetEnabled(!s.hidden && !s.withheld, now)
+	s.track.owner.do(s.track.checkQuality)
 }
 
 // audience is who may receive what a participant publishes, if it does not let everybody.
@@ -41,16 +50,25 @@ func (p *participant) withdrawn(t *track) {
 	p.unsubscribe(t)
 }
 
-// reconsider subscribes or unsubscribes, as the client wishes and the publisher allows.
+// reconsider subscribes or unsubscribes, as the client wishes and the publisher allows. Who is no longer allowed keeps the subscription, and
+// gets nothing: each new one takes a section of the connection for good, and a publisher who changes its mind often would
+// drive others out of the call.
 func (p *participant) reconsider(t *track) {
 	want, said := p.wanted[t.sid]
 	if !said {
 		want = p.autoSubscribe
 	}
-	if want && p.hears && t.owner.audienceNow().allows(p, t.sid) {
-		p.subscribe(t)
-	} else {
+	allowed := t.owner.audienceNow().allows(p, t.sid)
+	s := p.subs[t.sid]
+	switch {
+	case !want || !p.hears:
 		p.unsubscribe(t)
+	case s == nil && allowed:
+		p.subscribe(t)
+	case s != nil && s.track == t && s.withheld == allowed:
+		s.withheld = !allowed
+		s.flow(time.Now())
+		p.sub.allocate()
 	}
 }
 
@@ -60,7 +78,7 @@ func (p *participant) subscribe(t *track) {
 	}
 	d := &down{track: t, sub: p.sub}
 	d.id, d.stream = p.nameFor(t)
-	d.fw = forward.NewForwarder(t.source, forward.ForwarderConfig{Wanted: t.source.LayerCount() - 1})
+	d.fw = forward.NewForwarder(t.source, t.source.LayerCount()-1)
 	if err := p.sub.carry(d); err != nil {
 		d.fw.Close()
 		return
@@ -106,9 +124,10 @@ func (s *subscription) release() {
 	s.track.owner.do(s.track.checkQuality)
 }
 
-// unsupported tells the client that it cannot decode a track.
+// unsupported tells the client that it cannot decode a track. It is not tried again until the client asks for it.
 func (p *participant) unsupported(d *down) {
 	if s := p.subs[d.track.sid]; s != nil && s.down == d {
+		p.wanted[d.track.sid] = false
 		p.unsubscribe(d.track)
 		p.send(&signal.SignalResponse{Message: &signal.SignalResponse_SubscriptionResponse{SubscriptionResponse: &signal.SubscriptionResponse{
 			TrackSid: d.track.sid, Err: signal.SubscriptionError_SE_CODEC_UNSUPPORTED}}})
@@ -125,6 +144,9 @@ func (p *participant) updateSubscription(u *signal.UpdateSubscription) {
 		return
 	}
 	for _, sid := range sids {
+		if !validName(sid) {
+			continue // none of ours, and nothing to remember
+		}
 		t := p.offers[sid]
 		if len(p.wanted) < maxSubscriptions || t != nil {
 			p.wanted[sid] = u.GetSubscribe()
@@ -152,8 +174,8 @@ func (p *participant) updateSettings(u *signal.UpdateTrackSettings) {
 			layer = src.LayerFor(u.GetWidth(), u.GetHeight())
 		}
 		s.down.fw.SetWanted(layer, now)
-		s.down.fw.SetEnabled(!u.GetDisabled(), now)
-		s.track.owner.do(s.track.checkQuality)
+		s.hidden = u.GetDisabled()
+		s.flow(now)
 	}
 	p.sub.allocate()
 }
@@ -202,6 +224,9 @@ func (a *audience) add(one *signal.TrackPermission) {
 		for i, sid := range one.GetTrackSids() {
 			if i == maxNames {
 				break
+			}
+			if !validName(sid) {
+				continue
 			}
 			if a.tracks[sid] == nil {
 				a.tracks[sid] = map[string]bool{}

@@ -14,8 +14,8 @@ import (
 	"parley/internal/rtc/transport"
 )
 
-// subscriber is the connection on which a participant receives. The engine offers. But for up, rtt and the connection itself, all is of
-// the owner's mailbox.
+// subscriber is the connection on which a participant receives. The engine offers. But for up, rtt, twice and the connection itself, all
+// is of the owner's mailbox.
 type subscriber struct {
 	owner  *participant
 	pc     *webrtc.PeerConnection
@@ -27,6 +27,7 @@ type subscriber struct {
 	rtt    atomic.Int64 // to the client and back, in nanoseconds; 0 is unknown
 	total  losses       // since the connection was last rated
 	recent losses       // since bandwidth was last divided
+	twice  repeats      // what is sent once more
 
 	reliable, lossy *webrtc.DataChannel
 
@@ -39,10 +40,8 @@ type subscriber struct {
 	scheduled bool      // negotiate has a task in the mailbox
 }
 
-func transportOptions() transport.PeerOptions { return transport.PeerOptions{} }
-
 func newSubscriber(p *participant) (*subscriber, error) {
-	pc, rate, err := p.engine.cfg.Transport.Subscriber(transportOptions())
+	pc, rate, err := p.engine.cfg.Transport.Subscriber(transport.PeerOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +55,7 @@ func newSubscriber(p *participant) (*subscriber, error) {
 		return nil, err
 	}
 	pc.OnICECandidate(func(c *webrtc.ICECandidate) { p.trickle(c, signal.SignalTarget_SUBSCRIBER) })
+	pc.OnDataChannel(func(*webrtc.DataChannel) { p.do(p.misbehaved) }) // those of this connection are ours
 	pc.OnConnectionStateChange(func(state webrtc.PeerConnectionState) {
 		up := state == webrtc.PeerConnectionStateConnected
 		s.up.Store(up)

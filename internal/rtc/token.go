@@ -54,21 +54,6 @@ func (s Source) wire() signal.TrackSource {
 	return signal.TrackSource_UNKNOWN
 }
 
-func sourceOf(s signal.TrackSource) Source {
-	switch s {
-	case signal.TrackSource_CAMERA:
-		return Camera
-	case signal.TrackSource_MICROPHONE:
-		return Microphone
-	case signal.TrackSource_SCREEN_SHARE:
-		return ScreenShare
-	case signal.TrackSource_SCREEN_SHARE_AUDIO:
-		return ScreenShareAudio
-	case signal.TrackSource_UNKNOWN:
-	}
-	return ""
-}
-
 // Lives of tokens. A participant is given a fresh one while it takes part.
 const (
 	DefaultLife = 10 * time.Minute

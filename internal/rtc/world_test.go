@@ -281,6 +281,16 @@ func (r *raw) left() *signal.LeaveRequest {
 	return r.next("the farewell", func(m *signal.SignalResponse) bool { return m.GetLeave() != nil }).GetLeave()
 }
 
+// still says that the engine has dealt with all that was sent, and keeps the participant.
+func (r *raw) still(what string) {
+	r.t.Helper()
+	r.send(&signal.SignalRequest{Message: &signal.SignalRequest_Ping{Ping: 1}})
+	m := r.next(what, func(m *signal.SignalResponse) bool { return m.GetPong() != 0 || m.GetLeave() != nil })
+	if l := m.GetLeave(); l != nil {
+		r.t.Fatalf("%s: %v", what, l)
+	}
+}
+
 func (r *raw) answered() *signal.RequestResponse {
 	r.t.Helper()
 	return r.next("the refusal", func(m *signal.SignalResponse) bool { return m.GetRequestResponse() != nil }).GetRequestResponse()

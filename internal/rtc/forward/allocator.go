@@ -39,7 +39,7 @@ type Class uint8
 
 // The classes, the most important first.
 const (
-	Voice Class = iota // never paused
+	Voice Class = iota
 	Screen
 	Camera
 )
@@ -51,20 +51,20 @@ type Demand struct {
 	Costs  [MaxLayers]int // bits/s of each layer
 }
 
-// Share divides budget bits/s among the demands and writes the layer of each into grants, None for a pause. Voices
-// come first and always. Then every picture gets its lowest layer, screens before cameras and large views before small
-// ones, and without pausing gets it whatever the budget says; what is left raises screens as far as it goes, then cameras,
-// one layer at a time.
-func Share(budget int, pausing bool, demands []Demand, grants []int) {
+// Share divides budget bits/s among the demands and writes the layer of each into grants, None for what is not wanted. Voices and
+// the lowest layer of every picture are given whatever the budget says: where an estimate is so low it is doubtful, and people can
+// switch pictures off themselves. What is left raises screens as far as it goes, then cameras, large views before small ones, one
+// layer at a time.
+func Share(budget int, demands []Demand, grants []int) {
 	order := make([]int, 0, len(demands))
 	for i, d := range demands {
 		grants[i] = None
-		switch {
-		case d.Wanted == None:
-		case d.Class == Voice:
-			grants[i] = 0
-			budget -= d.Costs[0]
-		default:
+		if d.Wanted == None {
+			continue
+		}
+		grants[i] = 0
+		budget -= d.Costs[0]
+		if d.Class != Voice {
 			order = append(order, i)
 		}
 	}
@@ -76,10 +76,7 @@ func Share(budget int, pausing bool, demands []Demand, grants []int) {
 		if next > demands[i].Wanted {
 			return false
 		}
-		more := demands[i].Costs[next]
-		if grants[i] != None {
-			more -= demands[i].Costs[grants[i]]
-		}
+		more := demands[i].Costs[next] - demands[i].Costs[grants[i]]
 		if more > budget {
 			return false
 		}
@@ -87,17 +84,11 @@ func Share(budget int, pausing bool, demands []Demand, grants []int) {
 		grants[i] = next
 		return true
 	}
-	for _, i := range order {
-		if !raise(i) && !pausing {
-			budget -= demands[i].Costs[0]
-			grants[i] = 0
-		}
-	}
 	for _, class := range []Class{Screen, Camera} {
 		for again := true; again; {
 			again = false
 			for _, i := range order {
-				if demands[i].Class == class && grants[i] != None && raise(i) {
+				if demands[i].Class == class && raise(i) {
 					again = true
 				}
 			}
@@ -107,10 +98,6 @@ func Share(budget int, pausing bool, demands []Demand, grants []int) {
 
 // Allocator divides one subscriber's downlink among its forwarders.
 type Allocator struct {
-	// Pausing lets a picture stand still whose lowest layer does not fit. Without it everybody keeps moving, and what does not
-	// fit is lost or late: right where estimates are doubtful and people can switch pictures off themselves.
-	Pausing bool
-
 	mu     sync.Mutex
 	tracks []*allotment
 
@@ -126,24 +113,6 @@ type allotment struct {
 	granted int
 	wanted  int
 	fresh   bool // new, or the subscriber wants more since: it need not wait for its first share
-	told    bool // paused, as the engine was told last
-}
-
-// Change is a forwarder whose grant has changed.
-type Change struct {
-	Forwarder *Forwarder
-	Layer     int  // the highest layer it may send now, None while paused
-	Paused    bool // paused for want of bandwidth
-	Turned    bool // Paused has changed: tell the subscriber (StreamStateUpdate)
-}
-
-// Allocation is what Allocate did.
-type Allocation struct {
-	Changes []Change
-	Used    int // bits/s that the tracks take now, as far as is known
-	// Probe is the estimate that the next raise needs, or 0 when everybody has what they want. An engine that can send
-	// padding may try whether the downlink bears it.
-	Probe int
 }
 
 // NewAllocator returns an allocator without tracks.
@@ -164,10 +133,10 @@ func (a *Allocator) Remove(f *Forwarder) {
 	a.tracks = slices.DeleteFunc(a.tracks, func(t *allotment) bool { return t.f == f })
 }
 
-// Allocate divides an estimate of bits/s, and applies the result to the forwarders. An estimate of 0 or less means that
-// none is known: then everybody gets what they want. Call it about every 250 ms and after every change of a
+// Allocate divides an estimate of bits/s, applies the result to the forwarders, and reports whether everybody has what they want. An
+// estimate of 0 or less means that none is known: then they do. Call it about every 250 ms and after every change of a
 // subscription.
-func (a *Allocator) Allocate(estimate int, now time.Time) Allocation {
+func (a *Allocator) Allocate(estimate int, now time.Time) (all bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	demands := make([]Demand, len(a.tracks))
@@ -181,29 +150,31 @@ func (a *Allocator) Allocate(estimate int, now time.Time) Allocation {
 		t.wanted = demands[i].Wanted
 		fresh = fresh || t.fresh
 	}
-	var res Allocation
-	switch used := a.used(demands); {
+	switch {
 	case estimate <= 0:
 		for i, t := range a.tracks {
 			t.granted = demands[i].Wanted
 		}
-	case used > estimate:
-		Share(estimate, a.Pausing, demands, ideal)
+	case a.used(demands) > estimate:
+		Share(estimate, demands, ideal)
 		a.settle(ideal)
 		a.regret(now)
 	case fresh:
-		Share(usable(estimate), a.Pausing, demands, ideal)
+		Share(usable(estimate), demands, ideal)
 		a.settle(ideal)
 	default:
-		Share(usable(estimate), a.Pausing, demands, ideal)
+		Share(usable(estimate), demands, ideal)
 		a.raise(usable(estimate), demands, ideal, now)
 	}
-	res.Used = a.used(demands)
-	if estimate > 0 {
-		res.Probe = a.probe(demands, res.Used)
+	all = true
+	for i, t := range a.tracks {
+		if t.granted != before[i] {
+			t.f.Allow(t.granted, now)
+		}
+		t.fresh = false
+		all = all && t.granted == t.wanted
 	}
-	a.apply(before, &res, now)
-	return res
+	return all
 }
 
 // usable is what of an estimate raises may use.
@@ -311,35 +282,4 @@ func (a *Allocator) next(budget int, demands []Demand, ideal []int) int {
 }
 
 // more returns what the next layer takes beyond the present one.
-func (t *allotment) more(d Demand) int {
-	more := d.Costs[t.granted+1]
-	if t.granted != None {
-		more -= d.Costs[t.granted]
-	}
-	return more
-}
-
-// probe returns the estimate that the cheapest raise needs.
-func (a *Allocator) probe(demands []Demand, used int) (need int) {
-	for i, t := range a.tracks {
-		if t.granted >= demands[i].Wanted {
-			continue
-		}
-		if n := (used + t.more(demands[i])) / (100 - headroom) * 100; need == 0 || n < need {
-			need = n
-		}
-	}
-	return need
-}
-
-// apply hands the grants to the forwarders and collects what has changed.
-func (a *Allocator) apply(before []int, res *Allocation, now time.Time) {
-	for i, t := range a.tracks {
-		paused := t.granted == None && t.wanted != None
-		if t.granted != before[i] || paused != t.told {
-			t.f.Allow(t.granted, now)
-			res.Changes = append(res.Changes, Change{Forwarder: t.f, Layer: t.granted, Paused: paused, Turned: paused != t.told})
-		}
-		t.fresh, t.told = false, paused
-	}
-}
+func (t *allotment) more(d Demand) int { return d.Costs[t.granted+1] - d.Costs[t.granted] }

@@ -40,7 +40,7 @@ func newBench(b *testing.B, codec forward.Codec, subscribers int) *benchStream {
 		s.payload = s.payload[:120]
 	}
 	for range subscribers {
-		f := forward.NewForwarder(src, forward.ForwarderConfig{Wanted: 2})
+		f := forward.NewForwarder(src, 2)
 		f.Bind(1, 96, s.now)
 		s.downs = append(s.downs, f)
 	}
@@ -127,7 +127,7 @@ func BenchmarkAllocate(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		f := forward.NewForwarder(src, forward.ForwarderConfig{Wanted: 2})
+		f := forward.NewForwarder(src, 2)
 		f.Bind(1, 96, now)
 		a.Add(f, now)
 	}

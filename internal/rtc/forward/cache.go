@@ -44,12 +44,20 @@ type entry struct {
 	desc   descriptor
 }
 
+// cacheEntries is how many packets a cache may hold.
+func cacheEntries(codec Codec) int {
+	if codec.Video() {
+		return videoEntries
+	}
+	return audioEntries
+}
+
 // put keeps a copy of the packet.
 func (c *cache) put(codec Codec, p *Packet) {
 	if c.entries == nil {
-		c.entries, c.max = make([]entry, audioEntries), audioChunks
+		c.entries, c.max = make([]entry, cacheEntries(codec)), audioChunks
 		if codec.Video() {
-			c.entries, c.max = make([]entry, videoEntries), videoChunks
+			c.max = videoChunks
 		}
 		c.chunks = append(make([]chunk, 0, c.max), chunk{buf: make([]byte, 0, chunkSize)})
 	}

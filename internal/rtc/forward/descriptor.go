@@ -22,8 +22,6 @@ func describe(c Codec, payload []byte, d *descriptor) bool {
 		return describeH264(payload, d)
 	case VP9:
 		return describeVP9(payload, d)
-	case AV1:
-		return describeAV1(payload, d)
 	default:
 		return true
 	}
@@ -184,17 +182,6 @@ func scalability(b []byte) (n int, ok bool) {
 		n += 1 + int(b[n]>>2&3)
 	}
 	return n, n <= len(b)
-}
-
-// describeAV1 reads the aggregation header of AV1's RTP format: the bit N marks the first packet of a coded video
-// sequence, which is a key frame with its sequence header.
-func describeAV1(b []byte, d *descriptor) bool {
-	const continued, fresh = 0x80, 0x08
-	if len(b) < 2 || b[0]&continued != 0 && b[0]&fresh != 0 {
-		return false
-	}
-	d.key = b[0]&fresh != 0
-	return true
 }
 
 // picture returns the picture id as it is in the payload, and how many bits it has.

@@ -36,8 +36,6 @@ const (
 	MaxLayers = 3
 	// MaxPayload is the longest payload that is forwarded, in bytes; one UDP packet on any usual link is shorter.
 	MaxPayload = 1600
-	// MaxExtensions is how many header extensions a forwarder carries over.
-	MaxExtensions = 4
 )
 
 // None is the layer of a forwarder that sends nothing.
@@ -52,7 +50,6 @@ const (
 	VP8
 	H264
 	VP9
-	AV1
 )
 
 // CodecOf returns the codec of a MIME type such as "video/VP8", in any case of letters.
@@ -68,8 +65,6 @@ func CodecOf(mime string) (Codec, bool) {
 		return H264, true
 	case "video/vp9":
 		return VP9, true
-	case "video/av1":
-		return AV1, true
 	}
 	return 0, false
 }
@@ -96,16 +91,6 @@ type Layers uint8
 // Has reports whether the layer is in the set.
 func (l Layers) Has(layer int) bool { return layer >= 0 && layer < MaxLayers && l&(1<<layer) != 0 }
 
-// Top returns the highest layer in the set, or None.
-func (l Layers) Top() int {
-	for i := MaxLayers - 1; i >= 0; i-- {
-		if l.Has(i) {
-			return i
-		}
-	}
-	return None
-}
-
 // upTo is the set of the layer and all below it.
 func upTo(layer int) Layers { return Layers(1<<(layer+1) - 1) }
 
@@ -121,15 +106,8 @@ type Packet struct {
 	marker  bool
 	empty   bool // nothing to forward: padding, or a payload that cannot be understood
 	desc    descriptor
-	header  *rtp.Header
 	payload []byte
 }
-
-// Layer returns the layer that the packet came on.
-func (p *Packet) Layer() int { return p.layer }
-
-// KeyFrame reports whether the packet begins a key frame.
-func (p *Packet) KeyFrame() bool { return p.desc.key }
 
 // Out is a packet as one subscriber gets it. Each goroutine that forwards has its own and uses it again and again;
 // what Header and Payload point to is valid until the next call with the same Out. Whoever writes the packet may
@@ -145,6 +123,3 @@ type Out struct {
 func (o *Out) reset() {
 	o.Header = rtp.Header{Version: 2, Extensions: o.Header.Extensions[:0]}
 }
-
-// ExtensionMap carries a header extension over: From is its id on the publisher's connection, To on the subscriber's.
-type ExtensionMap struct{ From, To uint8 }

@@ -18,17 +18,9 @@ const (
 	late    = 256 // how many packets a layer may go on after a switch while stragglers of the old segment are awaited
 )
 
-// ForwarderConfig describes a subscription.
-type ForwarderConfig struct {
-	Wanted     int            // the highest layer the subscriber wants at first, or None
-	Extensions []ExtensionMap // header extensions that are carried over, MaxExtensions at most; audio level, orientation
-}
-
 // Forwarder carries one source to one subscriber.
 type Forwarder struct {
 	src      *Source
-	ext      [MaxExtensions]ExtensionMap
-	extCount int
 	interest atomic.Uint32 // Layers whose packets must be looked at; the rest is refused without taking the lock
 
 	mu            sync.Mutex
@@ -46,8 +38,7 @@ type Forwarder struct {
 	seg  int // the current one, or the last
 
 	position
-	resent, switches uint64
-	nacks            [64]nack
+	nacks []nack // by number; made when the first is asked for again
 }
 
 // position is how far a stream has come: what the next packet has to go on from.
@@ -59,7 +50,6 @@ type position struct {
 	lastPic int64
 	lastTL0 uint8
 	lastIdx uint8
-	ended   bool // the newest packet was the last of its frame
 	rtxSeq  uint16
 
 	packets, octets uint64
@@ -72,19 +62,10 @@ type nack struct {
 	count uint8
 }
 
-// State is a look at a forwarder.
-type State struct {
-	Wanted, Target, Current int    // layers, None for nothing
-	Paused                  bool   // wanted, and paused by the allocator
-	Packets, Octets         uint64 // sent, first times only
-	Retransmitted           uint64
-	Switches                uint64 // layers begun
-}
-
-// NewForwarder subscribes to the source. Nothing is forwarded before Bind.
-func NewForwarder(src *Source, cfg ForwarderConfig) *Forwarder {
-	f := &Forwarder{src: src, enabled: true, wanted: src.clamp(cfg.Wanted), allowed: src.count - 1, target: None, current: None}
-	f.extCount = copy(f.ext[:], cfg.Extensions)
+// NewForwarder subscribes to the source: wanted is the highest layer that the subscriber wants at first, or None. Nothing is
+// forwarded before Bind.
+func NewForwarder(src *Source, wanted int) *Forwarder {
+	f := &Forwarder{src: src, enabled: true, wanted: src.clamp(wanted), allowed: src.count - 1, target: None, current: None}
 	src.mu.Lock()
 	src.forwarders = append(slices.Clip(src.forwarders), f)
 	src.mu.Unlock()
@@ -92,9 +73,6 @@ func NewForwarder(src *Source, cfg ForwarderConfig) *Forwarder {
 }
 
 func (s *Source) clamp(layer int) int { return max(None, min(layer, s.count-1)) }
-
-// Source returns what is forwarded.
-func (f *Forwarder) Source() *Source { return f.src }
 
 // Bind says how the packets are labelled on the subscriber's connection, and begins.
 func (f *Forwarder) Bind(ssrc uint32, payloadType uint8, now time.Time) {
@@ -108,23 +86,6 @@ func (f *Forwarder) Bind(ssrc uint32, payloadType uint8, now time.Time) {
 func (f *Forwarder) BindRTX(ssrc uint32, payloadType uint8) {
 	f.mu.Lock()
 	f.rtxSSRC, f.rtxPT = ssrc, payloadType
-	f.mu.Unlock()
-}
-
-// Continue makes the stream go on from that of another forwarder, which sends no more: for a connection that carries one
-// track after another under one SSRC. Numbers, timestamps and picture ids then know no break. Call it before Bind.
-func (f *Forwarder) Continue(other *Forwarder) {
-	other.mu.Lock()
-	pos, epoch := other.position, other.src.epoch
-	other.mu.Unlock()
-	if !pos.begun {
-		return
-	}
-	pos.lastAt += epoch.Sub(f.src.epoch)
-	f.mu.Lock()
-	if !f.begun {
-		f.position = pos
-	}
 	f.mu.Unlock()
 }
 
@@ -184,19 +145,6 @@ func (f *Forwarder) KeyFrame(now time.Time) {
 	if layer != None {
 		f.src.KeyFrame(layer, now)
 	}
-}
-
-// State returns how the forwarder stands.
-func (f *Forwarder) State() State {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	s := State{Wanted: f.wanted, Target: f.target, Current: f.current, Packets: f.packets, Octets: f.octets,
-		Retransmitted: f.resent, Switches: f.switches}
-	if !f.enabled || f.closed {
-		s.Wanted = None
-	}
-	s.Paused = s.Wanted != None && f.allowed == None
-	return s
 }
 
 // choose finds the target anew, after anything that it depends on has changed, and

@@ -103,8 +103,8 @@ func TestPause(t *testing.T) {
 	from := len(tr.sub.packets)
 	last := tr.sub.packets[from-1]
 	tr.sub.f.Allow(forward.None, tr.time())
-	if !tr.sub.f.State().Paused {
-		t.Fatalf("not paused: %+v", tr.sub.f.State())
+	if got := tr.sub.f.State(); got.Target != forward.None {
+		t.Fatalf("not paused: %+v", got)
 	}
 	tr.play(300)
 	if len(tr.sub.packets) != from {
@@ -231,57 +231,51 @@ func TestCacheWindow(t *testing.T) {
 	}
 }
 
-// TestPadding: what is inserted has its own number, and what follows goes on behind it.
-func TestPadding(t *testing.T) {
-	tr := newTrack(t, 2, 1, 0)
-	if tr.sub.f.Padding(200, &tr.sub.out) {
-		t.Fatal("padding before the first frame")
-	}
-	tr.play(10)
-	last := tr.sub.packets[len(tr.sub.packets)-1].header
-	for i := range uint16(3) {
-		if !tr.sub.f.Padding(200, &tr.sub.out) {
-			t.Fatal("no padding after a whole frame")
-		}
-		h := tr.sub.out.Header
-		if h.SequenceNumber != last.SequenceNumber+1+i || h.Timestamp != last.Timestamp || h.PaddingSize != 200 || !h.Padding {
-			t.Fatalf("%+v", h)
-		}
-	}
-	from := len(tr.sub.packets)
-	tr.play(10)
-	if got := tr.sub.packets[from].header.SequenceNumber; got != last.SequenceNumber+4 {
-		t.Fatalf("the next number is %d, the padding began behind %d", got, last.SequenceNumber)
-	}
-	if !tr.sub.f.Retransmit(last.SequenceNumber+2, tr.time(), &tr.sub.out) || len(tr.sub.out.Payload) != 0 {
-		t.Fatal("lost padding is not filled")
+// TestClosed: a closed forwarder forwards nothing.
+func TestClosed(t *testing.T) {
+	tr := newTrack(t, 7, 1, 0)
+	tr.play(30)
+	tr.sub.f.Close()
+	before := len(tr.sub.packets)
+	tr.play(5)
+	if len(tr.sub.packets) != before {
+		t.Fatal("a closed forwarder forwards")
 	}
 }
 
-// TestContinue: one track after another under one SSRC is one stream.
-func TestContinue(t *testing.T) {
-	one, two := newTrack(t, 7, 1, 0), newTrack(t, 8, 1, 0)
-	one.play(30)
-	last := one.sub.packets[len(one.sub.packets)-1]
-	one.sub.f.Close()
-	two.pub.now = one.pub.now + time.Second
-	two.sub.f.Continue(one.sub.f)
-	two.play(2)
-	next := two.sub.packets[0]
-	pic, _, _, _ := last.vp8(t)
-	nextPic, _, _, _ := next.vp8(t)
-	if next.header.SequenceNumber != last.header.SequenceNumber+1 || nextPic != (pic+1)%32768 {
-		t.Fatalf("numbers %d → %d, pictures %d → %d", last.header.SequenceNumber, next.header.SequenceNumber, pic, nextPic)
+// TestRetransmitLimitsAreOfEachPacket: asking for many packets, and for such as are long gone, forgets no packet's limit.
+func TestRetransmitLimitsAreOfEachPacket(t *testing.T) {
+	f := newFeed(t, forward.H264)
+	const sent = 2 * forward.VideoEntries
+	var last uint16
+	for i := range sent {
+		if !f.send(uint16(i), 0x67, 0x42) {
+			t.Fatal("not forwarded")
+		}
+		last = f.out.Header.SequenceNumber
 	}
-	if step := next.header.Timestamp - last.header.Timestamp; step < 90000 || step > 100000 {
-		t.Fatalf("the clock went on by %d", step)
+	count := 0
+	ask := func(back int) {
+		if f.f.Retransmit(last-uint16(back), f.at, &f.out) {
+			count++
+		}
 	}
-	if two.sub.f.Retransmit(last.header.SequenceNumber, two.time(), &two.sub.out) {
-		t.Fatal("the other track's packet is not there any more")
+	for range 20 {
+		for back := range sent { // those behind the first half have left the cache, and share the places of the others
+			ask(back)
+		}
 	}
-	before := len(one.sub.packets)
-	one.play(5)
-	if len(one.sub.packets) != before {
-		t.Fatal("a closed forwarder forwards")
+	if count != forward.VideoEntries {
+		t.Errorf("at one moment %d packets were sent again, %d are kept", count, forward.VideoEntries)
+	}
+	count = 0
+	for range 20 {
+		f.at = f.at.Add(forward.RetransmitInterval)
+		for _, back := range []int{3, 3 + 64, 3 + forward.VideoEntries} {
+			ask(back)
+		}
+	}
+	if want := 2 * (forward.MaxRetransmits - 1); count != want {
+		t.Errorf("two packets were sent again %d times more, want %d", count, want)
 	}
 }

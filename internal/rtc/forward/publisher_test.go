@@ -239,7 +239,7 @@ func newTrack(t testing.TB, seed uint64, layers int, wanted int) *track {
 		t.Fatal(err)
 	}
 	tr.src = src
-	tr.sub = &subscriber{t: t, f: forward.NewForwarder(src, forward.ForwarderConfig{Wanted: wanted}), known: map[uint64]*sent{}, seen: map[uint16]int{}}
+	tr.sub = &subscriber{t: t, f: forward.NewForwarder(src, wanted), known: map[uint64]*sent{}, seen: map[uint16]int{}}
 	tr.sub.f.Bind(4711, 120, tr.time())
 	return tr
 }

@@ -17,7 +17,7 @@ func (f *Forwarder) Retransmit(number uint16, now time.Time, out *Out) bool {
 		return false
 	}
 	seq := f.high - uint64(uint16(f.high)-number)
-	seg, origin, inserted := f.find(seq)
+	seg, origin := f.find(seq)
 	if seg == nil || !f.patient(seq, f.src.since(now)) {
 		return false
 	}
@@ -25,7 +25,7 @@ func (f *Forwarder) Retransmit(number uint16, now time.Time, out *Out) bool {
 	h := &out.Header
 	h.SSRC, h.PayloadType, h.SequenceNumber, h.Timestamp = f.ssrc, f.pt, number, f.lastTS
 	out.Payload = out.buf[osn:osn]
-	if !inserted && !f.repeat(seg, origin, out) {
+	if !f.repeat(seg, origin, out) {
 		return false
 	}
 	if f.rtxSSRC != 0 {
@@ -34,22 +34,21 @@ func (f *Forwarder) Retransmit(number uint16, now time.Time, out *Out) bool {
 		out.Payload = out.buf[:osn+len(out.Payload)]
 		binary.BigEndian.PutUint16(out.Payload, number)
 	}
-	f.resent++
 	return true
 }
 
 // find returns the segment of a number that was sent, and its number in the source.
-func (f *Forwarder) find(seq uint64) (seg *segment, origin uint64, inserted bool) {
+func (f *Forwarder) find(seq uint64) (seg *segment, origin uint64) {
 	for i := range history {
 		s := &f.segs[(f.seg+history-i)%history]
 		if !s.active {
 			break
 		}
-		if origin, inserted, ok := s.origin(seq); ok {
-			return s, origin, inserted
+		if origin, ok := s.origin(seq); ok {
+			return s, origin
 		}
 	}
-	return nil, 0, false
+	return nil, 0
 }
 
 // repeat writes a packet out of the cache as the segment sends it. It may be one that this subscriber never got: it came
@@ -72,9 +71,16 @@ func (f *Forwarder) repeat(seg *segment, origin uint64, out *Out) bool {
 	return true
 }
 
-// patient reports whether it is time to retransmit a number, and notes that it is done.
+// patient reports whether it is time to retransmit a number, and notes that it is done. There is a place for every packet that the
+// cache may hold: with fewer, two numbers that share one would make each other's limits forgotten.
 func (f *Forwarder) patient(seq uint64, at time.Duration) bool {
+	if f.nacks == nil {
+		f.nacks = make([]nack, cacheEntries(f.src.codec))
+	}
 	n := &f.nacks[seq%uint64(len(f.nacks))]
+	if n.seq > seq {
+		return false // so far back that nothing is kept of it; the place is the newer one's
+	}
 	if n.seq != seq {
 		*n = nack{seq: seq}
 	}

@@ -5,7 +5,7 @@ import "time"
 const (
 	// maxSkew is how far the publisher's timestamps may lead away from the time of arrival before they are not believed.
 	maxSkew = 5 * time.Second
-	spans   = 32 // numbers that were closed or inserted, remembered per segment
+	spans   = 32 // numbers that were closed, remembered per segment
 )
 
 // segment is a stretch of one layer that is forwarded with one set of offsets. A switch, a pause or a restart of the
@@ -28,7 +28,7 @@ type segment struct {
 	count int
 }
 
-// span is the offset of numbers from one on; a new one begins where padding was dropped or something was inserted.
+// span is the offset of numbers from one on; a new one begins where padding was dropped.
 type span struct {
 	from uint64
 	off  uint64 // wraps
@@ -44,13 +44,13 @@ func (s *segment) offset(seq uint64) (uint64, bool) {
 	return 0, false
 }
 
-// shift makes the offset of all numbers from one on larger or smaller. With -1 the number before is the one that was
-// closed: nothing is left to say about it, so that a run of padding takes one span.
-func (s *segment) shift(from uint64, n int) {
+// closeUp gives back the number of a packet that nobody gets: those behind it follow on those before. Nothing is left to say about
+// the number itself, so that a run of padding takes one span.
+func (s *segment) closeUp(seq uint64) {
 	last := &s.spans[s.count-1]
-	next := span{from: from, off: last.off + uint64(n)}
+	next := span{from: seq + 1, off: last.off - 1}
 	switch {
-	case last.from == from, n < 0 && last.from == from-1 && s.count > 1:
+	case last.from == seq && s.count > 1:
 		*last = next
 		return
 	case s.count == spans:
@@ -61,17 +61,14 @@ func (s *segment) shift(from uint64, n int) {
 	s.spans[s.count-1] = next
 }
 
-// origin returns the number in the source of a number that was sent; inserted is true for one that has none.
-func (s *segment) origin(out uint64) (seq uint64, inserted, ok bool) {
-	end := s.high + 1 // of the span's numbers, exclusive
+// origin returns the number in the source of a number that was sent.
+func (s *segment) origin(out uint64) (seq uint64, ok bool) {
 	for i := s.count - 1; i >= 0; i-- {
-		sp := s.spans[i]
-		if seq = out - sp.off; seq >= sp.from {
-			return seq, seq >= end, seq < end || i < s.count-1
+		if seq = out - s.spans[i].off; seq >= s.spans[i].from {
+			return seq, seq <= s.high
 		}
-		end = sp.from
 	}
-	return 0, false, false
+	return 0, false
 }
 
 // covers reports whether a packet is a straggler of the segment.
@@ -133,7 +130,7 @@ func (f *Forwarder) advance(seg *segment, p *Packet, out *Out) bool {
 	number := p.seq + seg.spans[seg.count-1].off
 	if p.empty {
 		f.high = number - 1 // what is missing just before it keeps its number, also when another segment follows
-		seg.shift(p.seq+1, -1)
+		seg.closeUp(p.seq)
 		return false
 	}
 	return f.emit(seg, p, number, out)
@@ -174,7 +171,6 @@ func (f *Forwarder) begin(p *Packet) {
 	f.seg = (f.seg + 1) % history
 	f.segs[f.seg] = next
 	f.current = p.layer
-	f.switches++
 	f.attend()
 }
 
@@ -234,9 +230,6 @@ func (f *Forwarder) emit(seg *segment, p *Packet, seq uint64, out *Out) bool {
 	}
 	f.packets++
 	f.octets += uint64(len(out.Payload))
-	if f.extCount > 0 {
-		f.extend(p, out)
-	}
 	return true
 }
 
@@ -254,7 +247,7 @@ func (s *segment) counters(d *descriptor, pic int64, payload []byte) counters {
 
 // newest remembers what the next segment has to go on from.
 func (f *Forwarder) newest(seq uint64, ts uint32, p *Packet, c counters) {
-	f.high, f.ended = seq, p.marker
+	f.high = seq
 	if !f.begun || int32(ts-f.lastTS) > 0 {
 		f.lastTS, f.lastAt = ts, p.at
 	}
@@ -268,58 +261,4 @@ func (f *Forwarder) newest(seq uint64, ts uint32, p *Packet, c counters) {
 			f.lastIdx = c.idx & 0x1f
 		}
 	}
-}
-
-// extend carries header extensions over.
-func (f *Forwarder) extend(p *Packet, out *Out) {
-	for _, m := range f.ext[:f.extCount] {
-		if b := p.header.GetExtension(m.From); len(b) > 0 && m.To != 0 {
-			// An extension that does not fit the header's form is left out; the media matters more.
-			_ = out.Header.SetExtension(m.To, b)
-		}
-	}
-}
-
-// Silence makes a packet of 20 ms of Opus silence that follows what was sent, for the moment when audio stops: else some
-// decoders draw the last sound out. Use it for audio sources only; false while nothing was sent.
-func (f *Forwarder) Silence(now time.Time, out *Out) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.begun || f.src.codec.Video() {
-		return false
-	}
-	f.insert(out)
-	at := f.src.since(now)
-	h := &out.Header
-	h.Timestamp = f.lastTS + uint32(max(1, ticks(at-f.lastAt, f.src.rate)))
-	f.lastTS, f.lastAt = h.Timestamp, at
-	out.buf[0], out.buf[1], out.buf[2] = 0xf8, 0xff, 0xfe
-	out.Payload = out.buf[:3]
-	return true
-}
-
-// Padding makes a packet of n bytes of padding, to try how much more the downlink bears. It goes between two frames
-// only: false means not now.
-func (f *Forwarder) Padding(n uint8, out *Out) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.begun || n == 0 || !f.src.codec.Video() || !f.ended {
-		return false
-	}
-	f.insert(out)
-	out.Header.Timestamp = f.lastTS
-	out.Header.Padding, out.Header.PaddingSize = true, n
-	out.Payload = nil
-	return true
-}
-
-// insert takes the next number for a packet that the source has not sent.
-func (f *Forwarder) insert(out *Out) {
-	if seg := &f.segs[f.seg]; seg.active {
-		seg.shift(seg.high+1, 1)
-	}
-	f.high++
-	f.packets++
-	out.reset()
-	out.Header.PayloadType, out.Header.SSRC, out.Header.SequenceNumber = f.pt, f.ssrc, uint16(f.high)
 }

@@ -103,7 +103,7 @@ type layer struct {
 // NewSource returns a source that has received nothing yet.
 func NewSource(cfg SourceConfig) (*Source, error) {
 	const op = "forward.NewSource"
-	if cfg.Codec < Audio || cfg.Codec > AV1 {
+	if cfg.Codec < Audio || cfg.Codec > VP9 {
 		return nil, fault.New(fault.Invalid, op, "codec_unknown", "this codec cannot be forwarded")
 	}
 	if len(cfg.Layers) > MaxLayers {
@@ -172,14 +172,14 @@ func (s *Source) since(t time.Time) time.Duration { return t.Sub(s.epoch) }
 
 // Receive takes a packet of a layer from the publisher and fills p with what forwarders need. It reports false for a
 // packet that nobody shall get: a duplicate, one that comes far too late, or one of a layer that does not exist. The
-// header and the payload are used until the next call with the same p.
+// payload is used until the next call with the same p.
 func (s *Source) Receive(index int, h *rtp.Header, payload []byte, at time.Time, p *Packet) bool {
 	if index < 0 || index >= s.count {
 		return false
 	}
 	l := &s.layers[index]
 	p.layer, p.ts, p.marker, p.at = index, h.Timestamp, h.Marker, s.since(at)
-	p.header, p.payload = h, payload
+	p.payload = payload
 	// What cannot be understood is dropped like padding: its number is closed, or every subscriber would ask for it.
 	p.empty = len(payload) == 0 || len(payload) > MaxPayload || !describe(s.codec, payload, &p.desc)
 	if p.empty {

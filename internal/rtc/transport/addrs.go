@@ -111,7 +111,7 @@ func thisMachine(cfg Config) (machine, error) {
 	}
 	var m machine
 	for _, i := range ifaces {
-		if i.Flags&net.FlagUp == 0 || !wanted(cfg, i) {
+		if i.Flags&net.FlagUp == 0 || !usable(cfg, i) {
 			continue
 		}
 		addrs, err := i.Addrs()
@@ -137,15 +137,9 @@ func thisMachine(cfg Config) (machine, error) {
 	return m, nil
 }
 
-func wanted(cfg Config, i net.Interface) bool {
+func usable(cfg Config, i net.Interface) bool {
 	if i.Flags&net.FlagLoopback != 0 {
 		return cfg.Loopback
-	}
-	if slices.Contains(cfg.ExcludeInterfaces, i.Name) {
-		return false
-	}
-	if len(cfg.Interfaces) > 0 {
-		return slices.Contains(cfg.Interfaces, i.Name)
 	}
 	return !slices.ContainsFunc(bridges[:], func(p string) bool { return strings.HasPrefix(i.Name, p) })
 }

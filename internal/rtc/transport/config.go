@@ -20,9 +20,6 @@ type Config struct {
 	// PublicIPs are announced instead of the machine's own addresses. One that no interface has is taken to be forwarded
 	// (NAT 1:1) to the address that UDP and TCP name or, where they name none, to the address of the default route.
 	PublicIPs []netip.Addr
-	// Interfaces, when given, are the only network interfaces whose addresses are used; those in ExcludeInterfaces never
-	// are. Without either, bridges of containers and virtual machines are left out.
-	Interfaces, ExcludeInterfaces []string
 	// Loopback announces 127.0.0.1 too: development and tests.
 	Loopback bool
 	// TURNHost is the host name in turn: URLs; the first public address if empty. TURN over TLS needs one that its
@@ -66,21 +63,15 @@ func ParseKind(s string) (Kind, error) {
 
 // ICEServer is one entry of RTCConfiguration.iceServers.
 type ICEServer struct {
-	URLs       []string  `json:"urls"`
-	Username   string    `json:"username,omitempty"`
-	Credential string    `json:"credential,omitempty"`
-	Expires    time.Time `json:"-"` // no new allocation after this; one that runs may go on for TURNSession
+	URLs       []string `json:"urls"`
+	Username   string   `json:"username,omitempty"`
+	Credential string   `json:"credential,omitempty"`
 }
 
 // PeerOptions say what a peer connection may do.
 type PeerOptions struct {
-	// Only restricts how media may travel; empty: every way that is open. A client whose UDP connection has
-	// failed is given TCP alone.
+	// Only restricts how media may travel; empty: every way that is open. A check tries one at a time.
 	Only []Kind
-	// Resend lets a subscriber's connection keep what it sent, answer requests for lost packets, and report what it sends,
-	// by itself. Off, that is for whoever forwards: one cache of the publisher's packets serves all subscribers, and reports
-	// that come from elsewhere than the publisher's own would pull sound and picture apart.
-	Resend bool
 }
 
 // Estimator says how many bits a second the way to a subscriber carries.
@@ -89,9 +80,6 @@ type Estimator interface {
 	Bitrate() int
 	// Measured says whether the client has reported at all. One that never does sends no congestion feedback.
 	Measured() bool
-	// OnChange sets the function that hears of a new estimate, at most ten times a second, on a goroutine that reads
-	// RTCP: it must not block. nil removes it.
-	OnChange(func(bitsPerSecond int))
 }
 
 // Limits of what clients may take. They are constants because no operator has a better number at hand.
@@ -108,12 +96,18 @@ const (
 	DisconnectedAfter = 10 * time.Second
 	FailedAfter       = 20 * time.Second
 
-	// TURNSession bounds how long an allocation may be refreshed after its credential ran out.
+	// TURNSession bounds how long a participant's allocation may be refreshed after its credential ran out.
 	TURNSession = 12 * time.Hour
 	// MaxAllocations and MaxAllocationsPerUser bound relays. A browser takes one per peer connection, URL and network
 	// interface: two connections, two URLs and two interfaces make eight, and twice that while it restarts ICE.
 	MaxAllocations        = 2048
 	MaxAllocationsPerUser = 16
+	// MaxAllocationsPerNetwork bounds what one address (IPv6: one /64) takes of them: an office of sixty behind one router.
+	MaxAllocationsPerNetwork = 256
+	// MaxCheckAllocations bounds the relays of checks, which do not count among those of participants, and
+	// MaxAllocationsPerCheck those of one credential: two URLs and two interfaces.
+	MaxCheckAllocations    = 4 * MaxChecks
+	MaxAllocationsPerCheck = 4
 
 	// MaxChecks is how many preflight checks may run at once, CheckLife how long each.
 	MaxChecks = 64

@@ -19,9 +19,6 @@ const (
 	headers = 36
 	// maxReport is how many packets one report may speak of. Clients report every 50 to 250 ms.
 	maxReport = 2048
-	// tellEvery and tellFrom: OnChange is called this often at most, and for changes of this share.
-	tellEvery = 100 * time.Millisecond
-	tellFrom  = 0.02
 )
 
 // downlink numbers the packets to one subscriber, remembers when it sent them, and estimates from the client's
@@ -39,12 +36,9 @@ type downlink struct {
 	feedback sync.Mutex // holds est and acks
 	est      *estimate
 	acks     []ack
-	told     time.Duration
-	toldRate float64
 
 	rate     atomic.Int64
 	measured atomic.Bool
-	change   atomic.Pointer[func(int)]
 }
 
 type sentPacket struct {
@@ -65,15 +59,6 @@ func (d *downlink) Bitrate() int { return int(d.rate.Load()) }
 
 // Measured says whether the client has reported.
 func (d *downlink) Measured() bool { return d.measured.Load() }
-
-// OnChange sets who hears of changes.
-func (d *downlink) OnChange(f func(int)) {
-	if f == nil {
-		d.change.Store(nil)
-		return
-	}
-	d.change.Store(&f)
-}
 
 // BindLocalStream numbers the packets of a stream for which the client has agreed to report.
 func (d *downlink) BindLocalStream(info *interceptor.StreamInfo, next interceptor.RTPWriter) interceptor.RTPWriter {
@@ -146,23 +131,14 @@ func (d *downlink) arrived(p *rtcp.TransportLayerCC) {
 	})
 }
 
-// update runs one step of the estimate and tells the result.
+// update runs one step of the estimate.
 func (d *downlink) update(step func(now time.Duration) float64) {
 	d.feedback.Lock()
-	now := d.clock().Sub(d.start)
-	rate := step(now)
-	tell := false
+	defer d.feedback.Unlock()
+	rate := step(d.clock().Sub(d.start))
 	if d.est.measured {
 		d.rate.Store(int64(rate))
 		d.measured.Store(true)
-		changed := rate - d.toldRate
-		if (changed > tellFrom*d.toldRate || changed < -tellFrom*d.toldRate) && (d.told == 0 || now-d.told >= tellEvery) {
-			d.told, d.toldRate, tell = now, rate, true
-		}
-	}
-	d.feedback.Unlock()
-	if f := d.change.Load(); tell && f != nil {
-		(*f)(int(rate))
 	}
 }
 

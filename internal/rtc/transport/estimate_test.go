@@ -174,8 +174,6 @@ func downlink(t testing.TB, clock func() time.Time) (send func(*rtp.Header, []by
 func TestDownlink(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	send, rate, report, numbers := downlink(t, func() time.Time { return now })
-	told := 0
-	rate.OnChange(func(int) { told++ })
 	seq, at := uint16(0), uint32(0)
 	for range 70 { // across the end of the numbers
 		r := &rtcp.TransportLayerCC{BaseSequenceNumber: seq, PacketStatusCount: 1000, ReferenceTime: at / 64,
@@ -195,8 +193,8 @@ func TestDownlink(t *testing.T) {
 			t.Fatalf("packet %d has the number %d", i, n)
 		}
 	}
-	if !rate.Measured() || rate.Bitrate() <= transport.InitialBitrate || told == 0 {
-		t.Errorf("%v %d, told %d times", rate.Measured(), rate.Bitrate(), told)
+	if !rate.Measured() || rate.Bitrate() <= transport.InitialBitrate {
+		t.Errorf("%v %d", rate.Measured(), rate.Bitrate())
 	}
 }
 

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"io"
+	"net"
 	"net/netip"
 	"time"
 
@@ -37,6 +38,12 @@ const (
 
 // ParseTURNUser reads a user name of TURN.
 func ParseTURNUser(s string) (time.Time, string, bool) { return parseUser(s) }
+
+// Quota says whether the user, who comes from the address, could have one more allocation.
+func Quota(t *Transport, user string, from net.Addr) bool {
+	_, id, _ := parseUser(user)
+	return t.relays.quota(id, "", from)
+}
 
 // Plausible says what a packet could be.
 func Plausible(b []byte) (media, turn bool) { return mediaPacket(b), turnPacket(b) }

@@ -36,8 +36,6 @@ const (
 	nackWindow = 512
 	// twccEvery is how often publishers hear how their packets arrived.
 	twccEvery = 100 * time.Millisecond
-	// resendWindow is how many packets of a stream are kept to be sent again, with PeerOptions.Resend.
-	resendWindow = 256
 )
 
 // certificate makes the certificate of every DTLS connection of this process. Clients know it by its fingerprint,
@@ -98,20 +96,16 @@ func (t *Transport) Publisher(o PeerOptions) (*webrtc.PeerConnection, error) {
 // Subscriber makes the peer connection that a participant receives on: the server offers. The caller closes it. Session
 // descriptions of the client go through Clean, and candidates that it trickles are dropped.
 //
-// Feedback reaches the Estimator only while somebody reads RTCP from the senders (RTPSender.Read).
+// It neither answers requests for lost packets nor reports what it sends: that is for whoever forwards. One cache of the publisher's
+// packets serves all subscribers, and reports that come from elsewhere than the publisher's own would pull sound and picture
+// apart. Feedback reaches the Estimator only while somebody reads RTCP from the senders (RTPSender.Read).
 func (t *Transport) Subscriber(o PeerOptions) (*webrtc.PeerConnection, Estimator, error) {
 	m, err := mediaEngine(outgoing)
 	if err != nil {
 		return nil, nil, fault.Wrap(fault.Internal, "transport.Subscriber", err)
 	}
 	down := newDownlink(time.Now)
-	chain := []interceptor.Factory{given{down}}
-	if o.Resend {
-		reports, _ := report.NewSenderInterceptor(report.WithSenderLoggerFactory(t.log))
-		again, _ := nack.NewResponderInterceptor(nack.ResponderSize(resendWindow), nack.WithResponderLoggerFactory(t.log))
-		chain = append(chain, reports, again)
-	}
-	pc, err := t.peer("transport.Subscriber", o, m, chain...)
+	pc, err := t.peer("transport.Subscriber", o, m, given{down})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -189,7 +189,7 @@ func (t *Transport) openTURN(m machine) error {
 	if t.cfg.TURN == "" && t.cfg.TURNTLS == "" {
 		return nil
 	}
-	r := newRelays(t.sockets, t.addrs, t.now)
+	r := newRelays(t.sockets, t.addrs, t.now, t.cfg.checkLife)
 	if t.cfg.TURN != "" {
 		at, err := hostPort("--rtc-turn", t.cfg.TURN)
 		if err != nil {
@@ -249,8 +249,8 @@ func (t *Transport) Announced() (out []netip.Addr) {
 }
 
 // ICEServers are the turn: URLs with a credential that opens allocations for life. identity only serves to count
-// allocations of one participant together: what leaves the process is a keyed hash of it, or, if it is empty, chance.
-// Empty without TURN.
+// allocations of one participant together: what leaves the process is a keyed hash of it. Without one the credential is for a
+// check of somebody's network, which anybody may ask for: few relays, for a minute. Empty without TURN.
 func (t *Transport) ICEServers(identity string, life time.Duration) []ICEServer {
 	if t.relays == nil {
 		return nil
@@ -264,7 +264,7 @@ func (t *Transport) ICEServers(identity string, life time.Duration) []ICEServer 
 			s.URLs = append(s.URLs, "turns:"+net.JoinHostPort(host, strconv.Itoa(int(t.turnTLS.bound().Port())))+"?transport=tcp")
 		}
 	}
-	s.Username, s.Credential, s.Expires = t.relays.credential(identity, life)
+	s.Username, s.Credential = t.relays.credential(identity, life)
 	return []ICEServer{s}
 }
 

@@ -23,7 +23,11 @@ const (
 	// allocationLife is how long an allocation lives without a refresh; clients refresh every few minutes. A client
 	// may ask for more, up to an hour, and no credential is good for longer than its end and TURNSession.
 	allocationLife = 10 * time.Minute
-	maxTURNUser    = 64 // bytes of a user name; ours have 36
+	maxTURNUser    = 64 // bytes of a user name; ours have 36, those of checks 42
+	// checkUser begins the ids of users that only check their network. Anybody is given such a credential for the asking.
+	checkUser = "check:"
+	// checkLives is how many times the life of a check its relay lives: addresses are gathered before the check begins.
+	checkLives = 3
 )
 
 // relays is the TURN server: it tells who may relay, and holds the relay sockets.
@@ -36,10 +40,14 @@ type relays struct {
 	gate   *gate                          // of TLS; nil without
 	server *turn.Server
 	denied atomic.Uint64
+	// checkLife ends the relays of checks: whatever their clients ask for, a crowd of them holds nothing for long.
+	checkLife time.Duration
 
-	mu    sync.Mutex
-	count int
-	users map[string]int
+	mu     sync.Mutex
+	count  int // of participants' allocations
+	checks int // of those of checks, which have a share of their own: they never take a participant's
+	users  map[string]int
+	from   map[netip.Addr]int // by the network of the client
 }
 
 // destination is one media address: the socket that has it, and the address as clients know it.
@@ -48,8 +56,9 @@ type destination struct {
 	known  *net.UDPAddr
 }
 
-func newRelays(media []*udpSocket, addrs []local, now func() time.Time) *relays {
-	r := &relays{now: now, media: media, peers: map[netip.AddrPort]destination{}, hosts: map[netip.Addr]bool{}, users: map[string]int{}}
+func newRelays(media []*udpSocket, addrs []local, now func() time.Time, checkLife time.Duration) *relays {
+	r := &relays{now: now, media: media, peers: map[netip.AddrPort]destination{}, hosts: map[netip.Addr]bool{}, users: map[string]int{},
+		from: map[netip.Addr]int{}, checkLife: checkLives * checkLife}
 	_, _ = rand.Read(r.secret[:]) // never fails
 	for i, s := range media {
 		for _, a := range addrs[i].announce {
@@ -81,30 +90,55 @@ func (r *relays) serve(sockets []*udpSocket, listener *gate, log *silencer) (err
 	return err
 }
 
+// proved notes that a client has an allocation, and ended that it has it no more.
 func (r *relays) proved(src net.Addr) {
+	r.mu.Lock()
+	r.from[siteOf(src)]++
+	r.mu.Unlock()
 	if r.gate != nil {
 		r.gate.prove(src)
 	}
 }
 
 func (r *relays) ended(src net.Addr) {
+	at := siteOf(src)
+	r.mu.Lock()
+	if r.from[at]--; r.from[at] <= 0 {
+		delete(r.from, at)
+	}
+	r.mu.Unlock()
 	if r.gate != nil {
 		r.gate.drop(src)
 	}
 }
 
-// credential makes a user name that says when it ends, and its password.
-func (r *relays) credential(identity string, life time.Duration) (user, password string, ends time.Time) {
+// siteOf is the network that a client comes from; the zero value for an address that is none, and those count together.
+func siteOf(src net.Addr) netip.Addr {
+	var at netip.AddrPort
+	switch a := src.(type) {
+	case *net.UDPAddr:
+		at = a.AddrPort()
+	case *net.TCPAddr:
+		at = a.AddrPort()
+	}
+	return site(at.Addr().Unmap().WithZone(""))
+}
+
+// credential makes a user name that says when it ends, and its password. Without an identity it is one for a check.
+func (r *relays) credential(identity string, life time.Duration) (user, password string) {
 	var id [12]byte
+	mark := ""
 	if identity == "" {
+		mark = checkUser
 		_, _ = rand.Read(id[:])
 	} else {
 		copy(id[:], r.keyed("user", identity))
 	}
-	ends = r.now().Add(life)
-	user = strconv.FormatInt(ends.Unix(), 10) + ":" + hex.EncodeToString(id[:])
-	return user, r.password(user), ends
+	user = strconv.FormatInt(r.now().Add(life).Unix(), 10) + ":" + mark + hex.EncodeToString(id[:])
+	return user, r.password(user)
 }
+
+func ofCheck(id string) bool { return strings.HasPrefix(id, checkUser) }
 
 func (r *relays) password(user string) string {
 	return base64.RawStdEncoding.EncodeToString(r.keyed("password", user)[:20])
@@ -117,13 +151,17 @@ func (r *relays) keyed(use, s string) []byte {
 }
 
 // authenticate gives the key that a user's messages must be signed with. A credential that has ended opens no
-// allocation; one that is open lives on, so that a long call is not cut.
+// allocation; one that is open lives on, so that a long call is not cut. A check's lives as long as a check may last.
 func (r *relays) authenticate(a *turn.RequestAttributes) (id string, key []byte, ok bool) {
 	ends, id, ok := parseUser(a.Username)
 	if !ok {
 		return "", nil, false
 	}
-	if a.Method != stun.MethodAllocate {
+	switch {
+	case a.Method == stun.MethodAllocate:
+	case ofCheck(id):
+		ends = ends.Add(r.checkLife)
+	default:
 		ends = ends.Add(TURNSession)
 	}
 	if r.now().After(ends) {
@@ -132,7 +170,7 @@ func (r *relays) authenticate(a *turn.RequestAttributes) (id string, key []byte,
 	return id, turn.GenerateAuthKey(a.Username, turnRealm, r.password(a.Username)), true
 }
 
-// parseUser reads "seconds:id".
+// parseUser reads "seconds:id". The id of a check begins with checkUser.
 func parseUser(s string) (ends time.Time, id string, ok bool) {
 	seconds, id, ok := strings.Cut(s, ":")
 	if !ok || len(s) > maxTURNUser || id == "" || len(seconds) > 12 {
@@ -145,21 +183,26 @@ func parseUser(s string) (ends time.Time, id string, ok bool) {
 	return time.Unix(int64(n), 0), id, true
 }
 
-func (r *relays) quota(user, _ string, _ net.Addr) bool {
+// quota is asked just before an allocation is made. What comes from a network is counted when it was, so a few that come at the same
+// moment over several connections may be one too many.
+func (r *relays) quota(user, _ string, src net.Addr) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.free(user)
+	return r.from[siteOf(src)] < MaxAllocationsPerNetwork && r.free(user)
 }
 
 // free says whether user may have one more. mu is held.
 func (r *relays) free(user string) bool {
+	if ofCheck(user) {
+		return r.checks < MaxCheckAllocations && r.users[user] < MaxAllocationsPerCheck
+	}
 	return r.count < MaxAllocations && r.users[user] < MaxAllocationsPerUser
 }
 
 func (r *relays) open() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.count
+	return r.count + r.checks
 }
 
 // permit allows a peer if it is this server's media, whatever the port: relay.WriteTo looks at the port.
@@ -200,9 +243,11 @@ func (r *relays) AllocatePacketConn(c turn.AllocateListenerConfig) (net.PacketCo
 	if err != nil {
 		return nil, nil, err
 	}
-	r.count++
-	r.users[c.UserID]++
 	rl := &relay{UDPConn: conn, all: r, user: c.UserID, used: make([]atomic.Pointer[net.UDPAddr], len(r.media))}
+	r.add(c.UserID, 1)
+	if ofCheck(c.UserID) {
+		rl.late = time.AfterFunc(r.checkLife, func() { _ = rl.Close() }) // the library ends an allocation whose socket is closed
+	}
 	return rl, conn.LocalAddr(), nil
 }
 
@@ -214,11 +259,23 @@ func (r *relays) AllocateListener(turn.AllocateListenerConfig) (net.Listener, ne
 // AllocateConn would open TCP connections for a client; nobody gets that.
 func (r *relays) AllocateConn(turn.AllocateConnConfig) (net.Conn, error) { return nil, errSealed }
 
-func (r *relays) released(user string) {
+func (r *relays) released(rl *relay) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.count--
-	if r.users[user]--; r.users[user] <= 0 {
+	r.add(rl.user, -1)
+	if rl.late != nil {
+		rl.late.Stop()
+	}
+}
+
+// add counts allocations of a user. mu is held.
+func (r *relays) add(user string, n int) {
+	if ofCheck(user) {
+		r.checks += n
+	} else {
+		r.count += n
+	}
+	if r.users[user] += n; r.users[user] <= 0 {
 		delete(r.users, user)
 	}
 }
@@ -230,6 +287,7 @@ type relay struct {
 	all  *relays
 	user string
 	used []atomic.Pointer[net.UDPAddr] // by media socket: the address that the client calls it by
+	late *time.Timer                   // of a check: ends it. all.mu guards it
 	once sync.Once
 }
 
@@ -273,6 +331,6 @@ func (r *relay) ReadFrom(b []byte) (int, net.Addr, error) {
 
 // Close gives the allocation's place back.
 func (r *relay) Close() error {
-	r.once.Do(func() { r.all.released(r.user) })
+	r.once.Do(func() { r.all.released(r) })
 	return r.UDPConn.Close()
 }

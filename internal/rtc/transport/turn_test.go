@@ -3,6 +3,7 @@ package transport_test
 import (
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -59,7 +60,7 @@ func TestTURNRefuses(t *testing.T) {
 	if n := tr.Stats().Allocations; n != 0 {
 		t.Errorf("%d allocations", n)
 	}
-	if good.Expires.Before(time.Now()) || !strings.HasPrefix(good.URLs[0], "turn:127.0.0.1:") {
+	if !strings.HasPrefix(good.URLs[0], "turn:127.0.0.1:") {
 		t.Errorf("%+v", good)
 	}
 }
@@ -169,7 +170,7 @@ func TestTURNOutlivesCredential(t *testing.T) {
 	cfg.Now = func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }
 	tr := open(t, cfg)
 	media, _, at, _ := tr.Addresses()
-	cred := tr.ICEServers("", time.Minute)[0]
+	cred := tr.ICEServers("somebody", time.Minute)[0]
 	c := turnClient(t, at, cred.Username, cred.Credential)
 	relay, err := c.Allocate()
 	if err != nil {
@@ -184,4 +185,92 @@ func TestTURNOutlivesCredential(t *testing.T) {
 	if err := c.CreatePermission(udpAddr(media)); err == nil {
 		t.Error("for ever")
 	}
+}
+
+// Anybody gets a credential for a check. It is good for few relays, and all checks together have a share of their own.
+func TestTURNChecksTakeNoCallsRelays(t *testing.T) {
+	tr := open(t, everything(t))
+	_, _, at, _ := tr.Addresses()
+	taken := 0
+	for range transport.MaxCheckAllocations/transport.MaxAllocationsPerCheck + 1 { // fresh credentials, as whoever asks often gets
+		cred := tr.ICEServers("", time.Minute)[0]
+		for i := range transport.MaxAllocationsPerCheck + 1 {
+			_, err := turnClient(t, at, cred.Username, cred.Credential).Allocate()
+			if err == nil {
+				taken++
+			}
+			if err == nil && i == transport.MaxAllocationsPerCheck {
+				t.Fatal("one credential opens one too many")
+			}
+		}
+		if taken >= transport.MaxAllocationsPerNetwork {
+			break
+		}
+	}
+	if taken > transport.MaxCheckAllocations {
+		t.Errorf("checks have %d relays", taken)
+	}
+	// All are taken, and all of one network too: somebody from elsewhere still gets into a call.
+	elsewhere := &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1}
+	if !transport.Quota(tr, tr.ICEServers("somebody", time.Minute)[0].Username, elsewhere) {
+		t.Error("a participant gets no relay")
+	}
+	if transport.Quota(tr, tr.ICEServers("", time.Minute)[0].Username, elsewhere) {
+		t.Error("one more check gets a relay")
+	}
+}
+
+// Whoever has many identities, or takes them from others, gets no more than a large office needs.
+func TestTURNNetworkIsBounded(t *testing.T) {
+	tr := open(t, everything(t))
+	_, _, at, _ := tr.Addresses()
+	var last net.PacketConn
+	for i := range transport.MaxAllocationsPerNetwork {
+		cred := tr.ICEServers(strconv.Itoa(i/transport.MaxAllocationsPerUser), time.Minute)[0]
+		relay, err := turnClient(t, at, cred.Username, cred.Credential).Allocate()
+		if err != nil {
+			t.Fatal(i, err)
+		}
+		last = relay
+	}
+	cred := tr.ICEServers("another", time.Minute)[0]
+	if _, err := turnClient(t, at, cred.Username, cred.Credential).Allocate(); err == nil {
+		t.Error("one too many")
+	}
+	if !transport.Quota(tr, cred.Username, &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1}) {
+		t.Error("another network gets none")
+	}
+	if err := last.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, func() bool { return transport.Quota(tr, cred.Username, udpAddr(at)) })
+}
+
+// A relay of a check can't be kept: neither by messages signed with its credential, nor by asking for a long life.
+func TestTURNCheckEndsSoon(t *testing.T) {
+	var skew atomic.Int64
+	cfg := everything(t)
+	cfg.Now = func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }
+	tr := open(t, cfg)
+	media, _, at, _ := tr.Addresses()
+	cred := tr.ICEServers("", time.Minute)[0]
+	c := turnClient(t, at, cred.Username, cred.Credential)
+	if _, err := c.Allocate(); err != nil {
+		t.Fatal(err)
+	}
+	skew.Store(int64(time.Minute + transport.CheckLife))
+	if err := c.CreatePermission(udpAddr(media)); err != nil {
+		t.Error("while the check may run:", err)
+	}
+	skew.Store(int64(10 * time.Minute))
+	if err := c.CreatePermission(udpAddr(media)); err == nil {
+		t.Error("after that")
+	}
+	short := open(t, transport.Shorter(everything(t), 0, 10*time.Millisecond))
+	_, _, at, _ = short.Addresses()
+	cred = short.ICEServers("", time.Minute)[0]
+	if _, err := turnClient(t, at, cred.Username, cred.Credential).Allocate(); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, func() bool { return short.Stats().Allocations == 0 }) // the client asked for ten minutes
 }
