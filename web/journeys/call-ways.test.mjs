@@ -87,8 +87,8 @@ async function limited (opening, restrict) {
 test('the preflight page says what works', async () => {
   await begin()
   for (const [name, size, lang, text] of [
-    ['desktop', desktop, 'en', { ways: ['Direct way (UDP)', 'Direct way (TCP)', 'Detour (TURN)'], works: 'Works', open: 'Open camera and microphone', devices: ['Camera', 'Microphone'] }],
-    ['phone', phone, 'de', { ways: ['Direkter Weg (UDP)', 'Direkter Weg (TCP)', 'Umweg (TURN)'], works: 'Funktioniert', open: 'Kamera und Mikrofon öffnen', devices: ['Kamera', 'Mikrofon'] }]
+    ['desktop', desktop, 'en', { ways: ['Direct way (UDP)', 'Direct way (TCP)', 'Detour (TURN)'], works: /^Works(\.|$)/, open: 'Open camera and microphone', devices: ['Camera', 'Microphone'] }],
+    ['phone', phone, 'de', { ways: ['Direkter Weg (UDP)', 'Direkter Weg (TCP)', 'Umweg (TURN)'], works: /^Funktioniert(\.|$)/, open: 'Kamera und Mikrofon öffnen', devices: ['Kamera', 'Mikrofon'] }]
   ]) {
     const context = await browser.context({ ...size, ...devices })
     const page = await context.newPage()
@@ -102,5 +102,46 @@ test('the preflight page says what works', async () => {
     await accessible(page, `the preflight page on a ${name}`)
     await context.close()
   }
+  browser.clean()
+})
+
+test('where calls are off, nobody is offered any', async () => {
+  await begin({ flags: ['--rtc-udp', 'off', '--rtc-tcp', 'off', '--rtc-turn', 'off'] })
+  const a = await Agent.signIn(await browser.context({ ...desktop, ...devices }), server)
+  const v = await CallingVisitor.come(await browser.profile(storing, { ...desktop, ...devices }), server, 'Can we talk?')
+  await a.choose('Can we talk?')
+  const button = page => page.getByRole('button', { name: 'Call', exact: true })
+  assert.equal(await button(v.frame).count(), 0, 'a button that leads nowhere')
+  await button(a.page).click()
+  await a.page.getByText('Calls are switched off on this server').waitFor()
+  assert.equal(await a.page.getByRole('menuitem', { name: 'Video call' }).count(), 0)
+  await picture(a.page, 'call-off-agent')
+  await picture(v.page, 'call-off-visitor')
+  const check = await (await browser.context({ ...desktop, ...devices })).newPage()
+  await check.goto(`${server.url}/w/check?lang=en`)
+  await check.getByText(/^Calls are switched off on this server\. Nothing/).waitFor()
+  await picture(check, 'check-off')
+  browser.clean()
+})
+
+test('one closed way is closed, and calls go another', async () => {
+  await begin()
+  // Nothing arrives that goes over TCP.
+  const noTCP = () => {
+    const Real = globalThis.RTCPeerConnection
+    globalThis.RTCPeerConnection = class extends Real {
+      setRemoteDescription (d) { return super.setRemoteDescription({ type: d.type, sdp: d.sdp.replace(/^a=candidate:.* tcp .*\r\n/gim, '') }) }
+    }
+  }
+  const context = await browser.context({ ...desktop, ...devices })
+  await context.addInitScript(noTCP)
+  const page = await context.newPage()
+  await page.goto(`${server.url}/w/check?lang=en`)
+  const row = page.getByRole('listitem').filter({ has: page.getByRole('heading', { name: 'Direct way (TCP)', exact: true }) })
+  await row.getByText(/^Does not work\. This way is closed\./).waitFor()
+  await page.getByRole('listitem').filter({ has: page.getByRole('heading', { name: 'Detour (TURN)', exact: true }) }).getByText(/^Works(\.|$)/).waitFor()
+  await page.getByText('You can hold calls. What could be better is marked above.').waitFor()
+  await picture(page, 'check-closed-way')
+  await accessible(page, 'the preflight page with a closed way')
   browser.clean()
 })

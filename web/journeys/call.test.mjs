@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, test } from 'node:test'
 import { Agent, Browser, Server, accessible, desktop, phone, picture, storing, waitFor } from './world.mjs'
-import { Caller, CallingVisitor, Line, answer, colleague, devices, ringing, words as say } from './calls.mjs'
+import { Caller, CallingVisitor, Line, Strict, answer, colleague, devices, ringing, words as say } from './calls.mjs'
 
 let server, browser
 before(async () => {
@@ -151,19 +151,150 @@ test('signalling is away for ten seconds and nobody leaves', async () => {
     const [during] = await agent.frames()
     assert.ok(during - before > 50, `media goes on while signalling is away: ${during - before} frames in 10 s`)
     await picture(a.page, 'call-line-cut')
+    await agent.sees(/Reconnecting/)
     line.mend()
     await waitFor(async () => (await agent.call.getByText(/Reconnecting|Connection lost/).count()) === 0, 'the line back')
     await Promise.all([v.caller.moving(1), agent.moving(1)])
     assert.equal(await v.caller.call.locator('.call-tile').count(), 2, 'nobody came twice')
+    browser.clean(line.url)
   } finally {
     await line.close()
   }
 })
 
 test('the server stops: people are told, and find back', async () => {
-  const { v, agent } = await call('Before the restart')
+  const { a, v, agent } = await call('Before the restart')
   assert.equal(await server.down('SIGTERM'), 0)
   await Promise.all([v.caller.sees('The service is restarting'), agent.sees('The service is restarting')])
   await picture(v.page, 'call-restart')
   await server.up()
+  await Promise.all([v.caller.press(say.close), agent.press(say.close)])
+  await v.begin()
+  await v.caller.enter()
+  const again = await answer(a)
+  await again.enter()
+  await Promise.all([v.caller.moving(1), again.moving(1)])
+  await again.press(say.leave)
+  await v.caller.sees(say.ended)
+})
+
+test('who still reads how a call ended can be called again, and an answer that fails is given again', async () => {
+  const { a, v, agent } = await call('Once more?')
+  const failed = 'That did not work. Try again.'
+  await v.caller.press(say.leave)
+  await agent.sees(say.ended)
+  await v.begin()
+  await v.caller.enter()
+  await a.page.route('**/accept', r => r.abort(), { times: 1 })
+  await answer(a)
+  await ringing(a).getByText(failed).waitFor()
+  assert.equal(await ringing(a).getByText(/^You are in a call/).count(), 0)
+  await picture(a.page, 'call-answer-failed')
+  const again = await answer(a)
+  await again.enter()
+  await Promise.all([v.caller.moving(1), again.moving(1)])
+  // And the other way round.
+  await again.press(say.leave)
+  await v.caller.sees(say.ended)
+  await a.page.getByRole('button', { name: 'Call', exact: true }).click()
+  await a.page.getByRole('menuitem', { name: 'Video call' }).click()
+  await again.enter()
+  await v.page.context().route('**/accept', r => r.abort(), { times: 1 })
+  const accept = v.frame.getByRole('button', { name: say.accept })
+  await accept.evaluate(e => e.click())
+  await v.frame.getByText(failed).waitFor()
+  await picture(v.page, 'call-answer-failed-visitor')
+  await accept.evaluate(e => e.click())
+  await v.caller.enter()
+  await Promise.all([v.caller.moving(1), again.moving(1)])
+  browser.clean()
+})
+
+test('a notice that changed is read again with every device closed', async () => {
+  const a = await Agent.signIn(await browser.context({ ...phone, ...devices }), server)
+  await server.conversation('What does the notice say?')
+  await a.choose('What does the notice say?')
+  await a.page.evaluate(() => {
+    const { mediaDevices } = navigator
+    const open = mediaDevices.getUserMedia.bind(mediaDevices)
+    globalThis.journeyTracks = []
+    mediaDevices.getUserMedia = async wanted => {
+      const stream = await open(wanted)
+      globalThis.journeyTracks.push(...stream.getTracks())
+      return stream
+    }
+  })
+  const live = () => a.page.evaluate(() => globalThis.journeyTracks.filter(t => t.readyState === 'live').length)
+  await a.page.getByRole('button', { name: 'Call', exact: true }).click()
+  await a.page.getByRole('menuitem', { name: 'Video call' }).click()
+  const me = new Caller(a.page)
+  await me.button(say.accept).or(me.button(say.join)).first().waitFor()
+  if (await me.button(say.accept).count() > 0) await me.press(say.accept)
+  await waitFor(async () => await live() === 2, 'camera and microphone')
+  await picture(a.page, 'call-phone-preview')
+  await a.page.route('**/notices/media?*', async r => {
+    const answer = await r.fetch()
+    await r.fulfill({ response: answer, json: { ...await answer.json(), acknowledged: false } })
+  }, { times: 1 })
+  await a.page.route('**/join', r => r.fulfill({ status: 409, contentType: 'application/problem+json', body: '{"code":"notice_unacknowledged"}' }), { times: 1 })
+  await me.press(say.join)
+  await me.button(say.accept).first().waitFor()
+  assert.equal(await live(), 0, 'a device is open while the notice is read')
+  await picture(a.page, 'call-phone-notice')
+  await me.enter()
+  assert.equal(await live(), 2)
+  browser.clean()
+})
+
+test('a host page that forbids camera and microphone: the call goes on in a tab of its own', async () => {
+  const host = await Strict.of(server, { 'Permissions-Policy': 'camera=(), microphone=()' })
+  try {
+    const words = 'Why is there no camera?'
+    const a = await Agent.signIn(await browser.context({ ...desktop, ...devices }), server)
+    const context = await browser.profile(storing, { ...desktop, ...devices })
+    const v = await CallingVisitor.come(context, Object.create(server, { shop: { value: host.url } }), words)
+    await a.choose(words)
+    await v.begin()
+    await v.caller.press(say.accept)
+    const open = v.caller.button('Open in a new tab').first()
+    await open.waitFor()
+    await picture(v.page, 'call-forbidden')
+    const [tab] = await Promise.all([context.waitForEvent('page'), open.click()])
+    const there = new Caller(tab)
+    await there.enter()
+    await v.frame.getByText('The call is open in a tab of its own.').waitFor()
+    const agent = await answer(a)
+    await agent.enter()
+    await Promise.all([there.moving(1), agent.moving(1)])
+    await picture(tab, 'call-tab')
+    await accessible(tab, 'the tab of a call')
+    await picture(v.page, 'call-tab-host')
+    await there.press(say.leave)
+    await tab.getByText('You can close this tab.').waitFor()
+    await picture(tab, 'call-tab-over')
+    await Promise.all([tab.waitForEvent('close'), tab.getByRole('button', { name: 'Close this tab' }).click()])
+    await waitFor(async () => await v.frame.getByText('The call is open in a tab of its own.').count() === 0, 'the talk back in the frame')
+    await v.write('That worked.')
+    browser.clean(host.url)
+  } finally {
+    await host.close()
+  }
+})
+
+test('the code of calls does not arrive: the visitor is told, the network is spared, and it comes after all', async () => {
+  const { a, v } = await talk('Does it load?')
+  let asked = 0
+  const context = v.page.context()
+  const chunk = /\/w\/assets\/stage-[^/]*\.js/
+  await context.route(chunk, r => { asked++; return r.abort() })
+  await a.page.getByRole('button', { name: 'Call', exact: true }).click()
+  await a.page.getByRole('menuitem', { name: 'Video call' }).click()
+  await new Caller(a.page).enter()
+  await v.frame.getByText(/^The call cannot be shown yet/).waitFor()
+  await picture(v.page, 'call-unloaded')
+  await new Promise(resolve => setTimeout(resolve, 1_000)) // without a pause it would ask hundreds of times
+  assert.ok(asked <= 3, `asked ${asked} times`)
+  await context.unroute(chunk)
+  await v.frame.getByRole('button', { name: say.accept }).waitFor()
+  assert.equal(await v.frame.getByText(/^The call cannot be shown yet/).count(), 0)
 })

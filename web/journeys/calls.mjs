@@ -1,5 +1,6 @@
 // What the journeys of calls share: somebody in a call, a second agent, and a line to the server that can be cut.
 import assert from 'node:assert/strict'
+import { createServer as createSite, request } from 'node:http'
 import { connect, createServer } from 'node:net'
 import { Agent, Visitor, waitFor } from './world.mjs'
 
@@ -152,5 +153,29 @@ export class Line {
   close () {
     this.cut()
     return new Promise(resolve => this.server.close(resolve))
+  }
+}
+
+/** The shop at another address, with headers of its own: a host page that is stricter than the demo's. */
+export class Strict {
+  static async of (server, headers) {
+    const s = new Strict()
+    s.site = createSite((req, res) => {
+      const to = request(server.shop + req.url, { method: req.method, headers: { ...req.headers, host: new URL(server.shop).host } }, from => {
+        res.writeHead(from.statusCode, { ...from.headers, ...headers })
+        from.pipe(res)
+      })
+      to.on('error', () => res.destroy())
+      req.pipe(to)
+    })
+    await new Promise(resolve => s.site.listen(0, 'localhost', resolve))
+    s.url = `http://localhost:${s.site.address().port}`
+    await server.call('PATCH', `/sites/${server.demo.site}`, { origins: [server.shop, s.url] })
+    return s
+  }
+
+  close () {
+    this.site.closeAllConnections()
+    return new Promise(resolve => this.site.close(resolve))
   }
 }

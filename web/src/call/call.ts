@@ -15,7 +15,7 @@ import { remarks, type Person, type Quality } from './people'
 import { joinFault, shareObstacle, worthRetrying, type Device, type Drop, type JoinFault } from './problems'
 import { RoomView, type RoomState } from './room'
 import { Awake } from './screens'
-import { initial, canRetry, leaveReasonOf, reduce, type Event, type State } from './state'
+import { initial, canRetry, leaveReasonOf, mayBeOpen, reduce, type Event, type State } from './state'
 import { thisBrowser } from './surroundings'
 import { localPicture } from './tile'
 import type { CallHandle, CallOptions, CallSession, LeaveReason } from './types'
@@ -121,13 +121,13 @@ class Call {
   /** Carries out what the new step asks for. */
   #stepped(before: State): void {
     const { step } = this.#state
+    if (!mayBeOpen(step)) this.#closeAll()
     if (step === 'loading' && before.step !== 'loading') void this.#fetchNotice()
     if (step === 'preview') {
       void this.#openMedia().start(this.#wish)
       void import('./link').catch(() => undefined) // it loads while the person looks at the preview
     }
     if (step === 'connecting' && before.step !== 'connecting') void this.#join()
-    if (step === 'over' || step === 'problem') this.#closeAll()
     this.#show()
   }
 

@@ -43,6 +43,8 @@ export function joinWords(w: Words, fault: JoinFault | 'notice' | 'acknowledge')
       return { title: w.path_title, text: w.path_text, check: true }
     case 'full':
       return { title: w.full_title, text: w.full_text, check: false }
+    case 'off':
+      return { title: w.off_title, text: w.off_text, check: false }
     case 'unsupported':
       return { title: w.unsupported_title, text: w.unsupported_text, check: true }
     default:

@@ -222,6 +222,117 @@ describe('LocalMedia', () => {
     expect(media).toMatchObject({ cameraOn: true, problems: { camera: 'busy' } })
   })
 
+  /** Opens a microphone no sooner than it is told to. */
+  function held(m: Machine) {
+    let open = () => undefined as void
+    m.hold = new Promise((done) => (open = done))
+    return () => open()
+  }
+  const idle = (media: LocalMedia) => media.start({ camera: false, microphone: false })
+
+  it('leaves a muted microphone muted when another one does not open', async () => {
+    const m = new Machine()
+    const { media } = start(m)
+    await media.start(both)
+    await media.setMicrophone(false)
+    const open = m.open.bind(m)
+    m.open = (c) => (JSON.stringify(c.audio ?? '').includes('mic2') ? Promise.reject(Object.assign(new Error(), { name: 'NotReadableError' })) : open(c))
+    await media.choose('microphone', 'mic2')
+    expect(media).toMatchObject({ microphoneOn: false, problems: { microphone: 'busy' } })
+    expect(fake(media.microphone)).toMatchObject({ deviceId: 'mic1', enabled: false })
+  })
+
+  it('is heard by the microphone that was chosen instead of one that failed', async () => {
+    const m = new Machine()
+    m.faults = { microphone: { name: 'NotReadableError' } }
+    const { media } = start(m)
+    await media.start(both)
+    m.faults = {}
+    await media.choose('microphone', 'mic2')
+    expect(media).toMatchObject({ microphoneOn: true, problems: {} })
+    expect(fake(media.microphone)).toMatchObject({ deviceId: 'mic2', enabled: true })
+  })
+
+  it('hears nobody who mutes while a microphone is chosen', async () => {
+    const m = new Machine()
+    const { media } = start(m)
+    await media.start(both)
+    const open = held(m)
+    const chosen = media.choose('microphone', 'mic2')
+    await new Promise<void>((resolve) => setImmediate(resolve))
+    expect(media.microphone).toBeUndefined() // the old one is closed, the new one not open yet
+    await media.setMicrophone(false)
+    open()
+    await chosen
+    expect(fake(media.microphone)).toMatchObject({ deviceId: 'mic2', enabled: false })
+    expect(media.microphoneOn).toBe(false)
+    await media.setMicrophone(true)
+    expect(fake(media.microphone).enabled).toBe(true)
+  })
+
+  it('hears nobody who mutes while an unplugged microphone is replaced, or while one is opened', async () => {
+    const m = new Machine()
+    const { media } = start(m)
+    await media.start(both)
+    const open = held(m)
+    fake(media.microphone).unplug()
+    await new Promise<void>((resolve) => setImmediate(resolve))
+    await media.setMicrophone(false)
+    open()
+    await idle(media)
+    await idle(media)
+    expect(fake(media.microphone)).toMatchObject({ enabled: false, readyState: 'live' })
+    expect(media.microphoneOn).toBe(false)
+
+    const again = new Machine()
+    const second = start(again).media
+    const late = held(again)
+    const opened = second.start(both)
+    await Promise.resolve()
+    await second.setMicrophone(false)
+    late()
+    await opened
+    expect(fake(second.microphone).enabled).toBe(false)
+    expect(second.microphoneOn).toBe(false)
+  })
+
+  it('opens no microphone for who has changed their mind', async () => {
+    const m = new Machine()
+    const { media } = start(m)
+    const open = held(m)
+    void media.setCamera(true)
+    const on = media.setMicrophone(true)
+    void media.setMicrophone(false)
+    open()
+    await on
+    expect(m.asked).toEqual(['camera'])
+  })
+
+  it('brings a muted microphone back muted, after a loss and after a permission was given back', async () => {
+    const m = new Machine()
+    m.permissions = { microphone: { state: 'granted', onchange: null } }
+    const { media } = start(m)
+    await media.start(both)
+    await media.setMicrophone(false)
+    fake(media.microphone).stop()
+    media.revive()
+    await idle(media)
+    expect(fake(media.microphone)).toMatchObject({ enabled: false, readyState: 'live' })
+    expect(media.microphoneOn).toBe(false)
+
+    const status = m.permissions.microphone!
+    status.state = 'denied'
+    fake(media.microphone).unplug()
+    await idle(media)
+    await idle(media)
+    expect(media.problems.microphone).toBe('denied')
+    status.state = 'granted'
+    status.onchange?.()
+    await idle(media)
+    expect(fake(media.microphone)).toMatchObject({ enabled: false, readyState: 'live' })
+    expect(media.problems).toEqual({})
+  })
+
   it('forgets a chosen device that is not there any more', async () => {
     const m = new Machine()
     const { media, choices } = start(m, { camera: 'cam9', microphone: 'mic1' })

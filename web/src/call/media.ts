@@ -43,6 +43,11 @@ export class LocalMedia {
   readonly problems: Partial<Record<Kind, DeviceFault>> = {}
 
   #stopped = false
+  /**
+   * Whether the person wants to be heard, by what they pressed last. Every microphone that opens reads it, whenever that is
+   * and whatever for: nobody may be heard who has just muted.
+   */
+  #heard = true
   #queue: Promise<unknown> = Promise.resolve()
   #watched: PermissionStatus[] = []
 
@@ -88,6 +93,7 @@ export class LocalMedia {
 
   /** At once, and not after whatever the devices are busy with: nobody may be heard who has just muted. */
   setMicrophone(on: boolean): Promise<void> {
+    this.#heard = on
     if (this.microphone) {
       this.microphone.enabled = on
       this.microphoneOn = on
@@ -101,7 +107,7 @@ export class LocalMedia {
       return Promise.resolve()
     }
     return this.#run(async () => {
-      if (this.microphone) return
+      if (this.microphone || !this.#heard) return // it opened meanwhile, or is not wanted any more
       await this.#open(['microphone'])
       await this.#list()
     })
@@ -116,7 +122,6 @@ export class LocalMedia {
     }
     return this.#run(async () => {
       const before = this[kind]?.getSettings().deviceId ?? this.choices[kind]
-      const wasOn = kind === 'camera' ? this.cameraOn : this.microphoneOn
       this.choices[kind] = id
       if (!this[kind] && !this.problems[kind]) return // off: it is opened when it is switched on
       // The old one first: some browsers end both when two are open.
@@ -127,10 +132,6 @@ export class LocalMedia {
         this.choices[kind] = before
         await this.#open([kind])
         if (!this.problems[kind]) this.problems[kind] = fault
-      }
-      if (kind === 'microphone' && this.microphone) {
-        this.microphone.enabled = wasOn || fault !== undefined
-        this.microphoneOn = this.microphone.enabled
       }
       await this.#list()
     })
@@ -239,13 +240,12 @@ export class LocalMedia {
     this[kind] = track
     delete this.problems[kind]
     if (kind === 'camera') this.cameraOn = true
-    else this.microphoneOn = true
+    else track.enabled = this.microphoneOn = this.#heard
     track.addEventListener('ended', () => void this.#ended(kind, track))
   }
 
   async #ended(kind: Kind, track: MediaStreamTrack): Promise<void> {
     if (this[kind] !== track || this.#stopped) return
-    const wasOn = kind === 'camera' ? this.cameraOn : this.microphoneOn
     await this.#run(async () => {
       if (this[kind] !== track) return
       this.#release(kind)
@@ -260,7 +260,6 @@ export class LocalMedia {
         // Another microphone is what everybody expects. Another camera might look where nobody wants it to.
         await this.#open([kind])
         if (this.microphone) {
-          this.microphone.enabled = this.microphoneOn = wasOn
           this.on.gone(kind, true)
           await this.#list()
           return
@@ -282,7 +281,7 @@ export class LocalMedia {
     status.onchange = () => {
       if (status.state !== 'granted' || !this.problems[kind]) return
       status.onchange = null
-      void (kind === 'camera' ? this.setCamera(true) : this.setMicrophone(true))
+      void this.start({ camera: kind === 'camera', microphone: kind === 'microphone' })
     }
   }
 

@@ -44,6 +44,7 @@ describe('joinFault', () => {
     [new ApiError(404, 'not_found'), online, 'over'],
     [new ApiError(429, 'too_many'), online, 'other'],
     [new ApiError(503, 'unavailable'), online, 'server'],
+    [new ApiError(503, 'calls_off'), online, 'off'],
     [new ApiError(0, 'network'), online, 'server'],
     [new ApiError(0, 'network'), { online: false, signalled: false }, 'offline'],
     [connection('NotAllowed', 401), online, 'token'],
@@ -64,7 +65,7 @@ describe('joinFault', () => {
     expect(joinFault(error, attempt)).toBe(fault)
   })
   it('tries again by itself only where time may help', () => {
-    const all: JoinFault[] = ['offline', 'server', 'path', 'over', 'taken', 'unacknowledged', 'token', 'full', 'shutdown', 'unsupported', 'other']
+    const all: JoinFault[] = ['offline', 'server', 'path', 'over', 'taken', 'unacknowledged', 'token', 'full', 'off', 'shutdown', 'unsupported', 'other']
     expect(all.filter(worthRetrying)).toEqual(['offline', 'server', 'path', 'token'])
   })
 })
@@ -91,7 +92,7 @@ it('says why screens cannot be shared', () => {
 describe('words', () => {
   const devices: Device[] = ['camera', 'microphone', 'both', 'screen']
   const faults: DeviceFault[] = ['denied', 'dismissed', 'system', 'page', 'busy', 'none', 'gone', 'insecure', 'unsupported', 'failed']
-  const joins: (JoinFault | 'notice' | 'acknowledge')[] = ['offline', 'server', 'path', 'over', 'taken', 'unacknowledged', 'token', 'full', 'shutdown', 'unsupported', 'other', 'notice', 'acknowledge']
+  const joins: (JoinFault | 'notice' | 'acknowledge')[] = ['offline', 'server', 'path', 'over', 'taken', 'unacknowledged', 'token', 'full', 'off', 'shutdown', 'unsupported', 'other', 'notice', 'acknowledge']
   const overs: Over[] = ['ended', 'declined', 'missed', 'cancelled', 'forced', 'failed', 'shutdown', 'removed', 'replaced', 'taken', 'lost']
 
   for (const [lang, w] of Object.entries(catalogues)) {
@@ -106,6 +107,7 @@ describe('words', () => {
         }
       }
       for (const fault of joins) expect(joinWords(w, fault).text, fault).toMatch(/\.$/)
+      expect(joinWords(w, 'off').title).toBe(w.off_title)
       for (const over of overs) {
         for (const name of ['Maria', '']) {
           const { title, text } = overWords(w, over, name)

@@ -63,10 +63,11 @@ export function deviceFault(error: unknown, around: Surroundings): DeviceFault {
  * - `offline`: the machine has no network; `server`: the server does not answer;
  * - `path`: the server answers, and sound and picture find no way to it (no UDP, TCP or TURN);
  * - `over`: the call has ended; `taken`: somebody else answered; `unacknowledged`: the notice has changed;
- * - `token`: the grant was not taken; `full`: too many; `unsupported`: the browser has no WebRTC; `other`.
+ * - `token`: the grant was not taken; `full`: too many; `off`: this server holds no calls at all;
+ * - `unsupported`: the browser has no WebRTC; `other`.
  */
 export type JoinFault =
-  'offline' | 'server' | 'path' | 'over' | 'taken' | 'unacknowledged' | 'token' | 'full' | 'shutdown' | 'unsupported' | 'other'
+  'offline' | 'server' | 'path' | 'over' | 'taken' | 'unacknowledged' | 'token' | 'full' | 'off' | 'shutdown' | 'unsupported' | 'other'
 
 export interface JoinAttempt {
   online: boolean
@@ -86,6 +87,7 @@ export function joinFault(error: unknown, attempt: JoinAttempt): JoinFault {
       call_ended: 'over',
       call_taken: 'taken',
       call_full: 'full',
+      calls_off: 'off',
       notice_unacknowledged: 'unacknowledged',
     }
     const known = byCode[e.code]

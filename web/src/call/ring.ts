@@ -34,6 +34,8 @@ class RingCard {
   #quiet: (() => void) | undefined
   #timer: ReturnType<typeof setInterval> | undefined
   readonly #began = Date.now()
+  /** The ring has ended: what an answer under way still brings changes nothing here. */
+  #done = false
 
   constructor(el: HTMLElement, options: RingOptions) {
     this.#o = { ...options }
@@ -96,6 +98,7 @@ class RingCard {
   }
 
   #stop(): void {
+    this.#done = true
     this.#quiet?.()
     this.#quiet = undefined
     clearInterval(this.#timer)
@@ -111,6 +114,7 @@ class RingCard {
     Promise.resolve()
       .then(() => act?.())
       .catch(() => {
+        if (this.#done) return
         this.#failed.hidden = false
         for (const b of buttons) b.disabled = false
       })

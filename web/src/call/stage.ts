@@ -135,7 +135,7 @@ export class Stage {
       showMic: true,
       speaking: p.speaking && p.mic && !alone,
       weak: weak ? fill(this.w.weak_theirs, { name }) : '',
-      note: p.camera && (p.paused || s.withoutVideo) ? this.w.paused : '',
+      note: p.camera ? (s.withoutVideo ? this.w.sound_only_picture : p.paused ? this.w.paused : '') : '',
     }
   }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { canRetry, initial, leaveReasonOf, reduce, type Event, type State } from './state'
+import { canRetry, initial, leaveReasonOf, mayBeOpen, reduce, type Event, type State } from './state'
 import type { CallSession, EndReason, Notice } from './types'
 
 const notice = (acknowledged: boolean): Notice => ({ version: '2026-11-21', title: 'T', paragraphs: ['p'], acknowledged })
@@ -32,6 +32,15 @@ describe('the way in', () => {
     expect(run([seen], s)).toMatchObject({ step: 'notice', noticeChanged: true })
     expect(run([seen, { type: 'acknowledged', skipPreview: false }], s).noticeChanged).toBe(false)
   })
+  it('has no device open while a notice is read, the first or a changed one (promise G16)', () => {
+    const changed: Event = { type: 'join-failed', fault: 'unacknowledged' }
+    const way = [[], [seen], [known, { type: 'join' }, changed], [known, { type: 'join' }, changed, seen]] as Event[][]
+    expect(way.map((events) => run(events).step)).toEqual(['loading', 'notice', 'loading', 'notice'])
+    for (const events of way) expect(mayBeOpen(run(events).step)).toBe(false)
+    const lost = [...inRoom, { type: 'dropped', drop: 'lost' }, { type: 'rejoin-failed', fault: 'unacknowledged', final: true }] as Event[]
+    expect(mayBeOpen(run(lost).step)).toBe(false)
+    expect((['preview', 'connecting', 'room', 'over', 'problem'] as const).map(mayBeOpen)).toEqual([true, true, true, false, false])
+  })
   it('enters', () => expect(run(inRoom)).toMatchObject({ step: 'room', connection: 'live', entered: true }))
   it('can be tried again after a refusal', () => {
     const s = run([known, { type: 'join' }, { type: 'join-failed', fault: 'path' }])
@@ -40,6 +49,7 @@ describe('the way in', () => {
     expect(run([{ type: 'retry' }], s)).toMatchObject({ step: 'connecting', problem: undefined })
     const hopeless = run([known, { type: 'join' }, { type: 'join-failed', fault: 'unsupported' }])
     expect(canRetry(hopeless)).toBe(false)
+    expect(canRetry(run([known, { type: 'join' }, { type: 'join-failed', fault: 'off' }]))).toBe(false)
     const unread = run([{ type: 'notice-failed' }])
     expect(unread).toMatchObject({ step: 'problem', problem: 'notice' })
     expect(run([{ type: 'retry' }], unread).step).toBe('loading')

@@ -150,9 +150,17 @@ function overOf(session: CallSession | undefined): Over | undefined {
   return reason === undefined || reason === 'hung_up' ? 'ended' : reason
 }
 
+/**
+ * Whether devices and room may be open in a step. Before a notice that holds now was acknowledged none is, also when it
+ * changed while they were open (promise G16); after the end none is.
+ */
+export function mayBeOpen(step: CallStep): boolean {
+  return step === 'preview' || step === 'connecting' || step === 'room'
+}
+
 /** Whether "Try again" makes sense where the person now is. */
 export function canRetry(s: State): boolean {
-  if (s.step === 'problem') return s.problem !== 'unsupported'
+  if (s.step === 'problem') return s.problem !== 'unsupported' && s.problem !== 'off'
   return s.step === 'over' && s.session?.state !== 'ended' && (s.over === 'lost' || s.over === 'replaced')
 }
 

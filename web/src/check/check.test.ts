@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { ApiError } from '../lib/api'
 import type { CheckServers } from '../lib/protocol'
 import { middle, probe, ProbeError, type ProbeOptions } from './probe'
-import { adviceOf, browserName, checks, judge, lineOf, nothingYet, overall, report, weigh, type Check, type Finding, type Findings } from './report'
+import { adviceOf, browserName, checks, judge, lineOf, nothingYet, overall, report, toneOf, weigh, type Check, type Finding, type Findings } from './report'
 import { catalogues, pick } from './texts'
 
 const found = (change: Partial<Record<Check, Finding>>): Findings => ({
@@ -22,13 +22,30 @@ describe('what was found', () => {
 
   it('weighs a closed way by what is left', () => {
     const closed: Finding = { mark: 'bad', fault: 'no_way' }
-    expect(weigh(found({ udp: closed })).udp.mark).toBe('fair')
+    expect(toneOf(weigh(found({ udp: closed })).udp)).toBe('fair')
+    expect(toneOf(weigh(found({ udp: closed, tcp: closed, relay: closed })).udp)).toBe('bad')
     expect(overall(found({ udp: closed }))).toBe('fair')
     expect(overall(found({ udp: closed, tcp: closed, relay: closed }))).toBe('bad')
     expect(overall(found({ udp: closed, tcp: { mark: 'off' }, relay: { mark: 'off' } }))).toBe('bad')
     expect(adviceOf('udp', weigh(found({ udp: closed })).udp, catalogues.en)).toBe(catalogues.en.advice_udp)
     expect(adviceOf('relay', weigh(found({ relay: closed })).relay, catalogues.en)).toBe(catalogues.en.advice_detour)
     expect(adviceOf('udp', closed, catalogues.en)).toBe(catalogues.en.advice_no_way)
+  })
+
+  it('calls a closed way closed, however little it matters', () => {
+    const text = (lang: keyof typeof catalogues) =>
+      report({ found: found({ udp: { mark: 'bad', fault: 'no_way' } }), words: catalogues[lang], browser: '?', server: 's', at: new Date(0), withDevices: false })
+    expect(text('en')).toContain('Direct way (UDP): Does not work. This way is closed.')
+    expect(text('en')).toContain(catalogues.en.overall_fair)
+    expect(text('de')).toContain(`: ${catalogues.de.mark_bad}. `)
+    expect(text('de')).not.toContain(catalogues.de.mark_fair)
+  })
+
+  it('does not promise calls where the server holds none', () => {
+    const off = { udp: { mark: 'off' }, tcp: { mark: 'off' }, relay: { mark: 'off' } } as const
+    expect(overall(found(off))).toBe('off')
+    expect(overall(found({ ...off, microphone: { mark: 'bad', fault: 'denied' } }))).toBe('off')
+    expect(overall(found({ ...off, tcp: { mark: 'good' } }))).toBe('good')
   })
 
   it('judges delay and loss', () => {

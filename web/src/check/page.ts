@@ -1,6 +1,6 @@
 // The page as a whole: its head, its rows, and the result at its end.
 import { drawIcon, h, setText } from '../lib/dom'
-import { adviceOf, browserName, checks, lineOf, nothingYet, overall, report, weigh, type Check, type Finding, type Findings, type Mark } from './report'
+import { adviceOf, browserName, checks, lineOf, nothingYet, overall, report, toneOf, weigh, type Check, type Finding, type Findings, type Mark } from './report'
 import { fill, type Lang, type Words } from './texts'
 
 const signs: Record<Mark, string> = {
@@ -96,7 +96,7 @@ export class Page {
     const shown = JSON.stringify(f)
     if (!row || row.shown === shown) return
     row.shown = shown
-    row.element.className = f.mark
+    row.element.className = toneOf(f)
     row.sign.replaceChildren(drawIcon(signs[f.mark], 'icon'))
     const line = lineOf(check, f, this.w)
     const mark = this.w[`mark_${f.mark}`]

@@ -15,6 +15,8 @@ export type Fault = DeviceFault | ProbeFault | 'silent' | 'unheard' | 'old' | 'n
 export interface Finding {
   mark: Mark
   fault?: Fault
+  /** It does not work, and a call does without it: see `weigh`. */
+  spared?: boolean
   /** Milliseconds that connecting took, and of one round trip. */
   connect?: number
   trip?: number
@@ -48,21 +50,27 @@ const ways = ['udp', 'tcp', 'relay'] as const
 
 /**
  * A way that is closed matters as much as what is left: without any there is no call, without UDP there is one that
- * may stutter, without the detours nothing is lost.
+ * may stutter, without the detours nothing is lost. It stays closed, and is called so; what it means for calls is milder.
  */
 export function weigh(found: Findings): Findings {
   const open = ways.filter((w) => found[w].mark === 'good' || found[w].mark === 'fair')
   if (open.length === 0) return found
   const out = { ...found }
-  for (const w of ways) if (found[w].mark === 'bad') out[w] = { ...found[w], mark: 'fair' }
+  for (const w of ways) if (found[w].mark === 'bad') out[w] = { ...found[w], spared: true }
   return out
 }
 
-/** Everything in one word: what a call needs, and what it can do without. */
-export function overall(raw: Findings): 'running' | 'good' | 'fair' | 'bad' {
+/** How a finding looks: as bad as it is for calls. */
+export function toneOf(f: Finding): Mark {
+  return f.spared ? 'fair' : f.mark
+}
+
+/** Everything in one word: what a call needs, and what it can do without. `off`: the server holds no calls. */
+export function overall(raw: Findings): 'running' | 'good' | 'fair' | 'bad' | 'off' {
   const found = weigh(raw)
-  const marks = checks.map((c) => found[c].mark)
+  const marks = checks.map((c) => toneOf(found[c]))
   if (marks.includes('running')) return 'running'
+  if (ways.every((w) => found[w].mark === 'off')) return 'off'
   const essential: Check[] = ['browser', 'server', 'microphone', 'speaker']
   if (essential.some((c) => found[c].mark === 'bad')) return 'bad'
   if (ways.every((w) => found[w].mark === 'bad' || found[w].mark === 'off') && ways.some((w) => found[w].mark === 'bad')) return 'bad'
@@ -88,8 +96,7 @@ export function lineOf(check: Check, f: Finding, w: Words): string {
 /** What to do about it; empty when nothing is to be done. */
 export function adviceOf(check: Check, f: Finding, w: Words): string {
   if (!f.fault) return ''
-  if (f.mark === 'fair' && (check === 'tcp' || check === 'relay') && f.fault !== 'slow' && f.fault !== 'lossy') return w.advice_detour
-  if (f.mark === 'fair' && check === 'udp' && f.fault !== 'slow' && f.fault !== 'lossy') return w.advice_udp
+  if (f.spared) return check === 'udp' ? w.advice_udp : w.advice_detour
   const known: Partial<Record<Fault, string>> = {
     denied: w.advice_denied,
     dismissed: w.advice_dismissed,

@@ -39,7 +39,10 @@ export function assign(conversation: OpenConversation, member: string | null): P
   return attempt(() => conversation.assign(member))
 }
 
-/** Answers a call and opens its conversation. A colleague who was faster can be joined. */
+/**
+ * Answers a call and opens its conversation. A colleague who was faster can be joined. A failure is said and passed on: the
+ * card that was pressed has to let itself be pressed again.
+ */
 export async function answer(desk: Desk, call: Call): Promise<void> {
   try {
     await desk.calls.accept(call)
@@ -47,6 +50,7 @@ export async function answer(desk: Desk, call: Call): Promise<void> {
   } catch (cause) {
     const { code } = asApiError(cause)
     toasts.show(code === 'call_other' ? m.call_busy() : explain(cause), code === 'call_other' ? 'calm' : 'error')
+    throw cause
   }
 }
 

@@ -15,6 +15,7 @@ let server: Map<string, Call>
 let told: string[]
 let busy: boolean
 let down: number
+let available: boolean
 let waits: (() => void)[]
 let calls: Calls
 
@@ -42,6 +43,7 @@ beforeEach(() => {
   told = []
   busy = false
   down = 0
+  available = true
   waits = []
   const fetch = (async (input: string, init?: RequestInit) => {
     const url = new URL(String(input), 'http://x')
@@ -61,7 +63,7 @@ beforeEach(() => {
       if (busy) return json(409, { code: 'call_busy' })
       return json(201, ring('new', { conversation: id, started_by: 'agent', agent: { id: 'me' } }))
     }
-    if (!id) return json(200, { items: [...server.values()].filter((c) => c.state !== 'ended') })
+    if (!id) return json(200, { items: [...server.values()].filter((c) => c.state !== 'ended'), available })
     const call = server.get(id)
     if (!call) return json(404, { code: 'call_unknown' })
     switch (verb) {
@@ -147,6 +149,25 @@ describe('answering', () => {
     expect(ids(calls.incoming)).toBe('b')
   })
 
+  it('does not hold up the next call when the last one has ended and still says so', async () => {
+    calls.take(event(ring('a')))
+    await calls.accept(server.get('a')!)
+    const first = calls.here!.visit
+    calls.take(event(change('a', { state: 'ended', end_reason: 'hung_up' })))
+    await settled()
+    expect(calls.here).toMatchObject({ call: { id: 'a', state: 'ended' }, visit: first })
+    expect(calls.busy).toBe(false)
+    calls.take(event(ring('b', { conversation: 'c-a' }))) // the same visitor rings again
+    await calls.accept(server.get('b')!)
+    expect(calls.here).toMatchObject({ conversation: 'c-a', call: { id: 'b', state: 'live' } })
+    expect(calls.here!.visit).not.toBe(first) // a view of its own
+    expect(calls.busy).toBe(true)
+    calls.take(event(change('b', { state: 'ended', end_reason: 'hung_up' })))
+    await settled()
+    calls.begin('c-z', 'audio')
+    expect(calls.here).toMatchObject({ conversation: 'c-z', call: undefined })
+  })
+
   it('declines', async () => {
     calls.take(event(ring('a')))
     const declining = calls.decline(server.get('a')!)
@@ -160,13 +181,26 @@ describe('calling', () => {
   it('rings with the last press of the preview', async () => {
     calls.begin('c-x', 'audio')
     expect(calls.here).toMatchObject({ media: 'audio', call: undefined })
+    const { visit } = calls.here!
     expect(told).toEqual([])
     expect((await calls.join()).token).toBe('t-new')
-    expect(calls.here?.call).toMatchObject({ id: 'new', state: 'ringing' })
+    expect(calls.here).toMatchObject({ call: { id: 'new', state: 'ringing' }, visit }) // the view stays while it begins to ring
     calls.left('left')
     await settled()
     expect(told.at(-1)).toBe('end new')
     expect(ids(calls.mine)).toBe('')
+  })
+
+  it('is not begun where the server holds none', async () => {
+    available = false
+    await calls.recover()
+    expect(calls.off).toBe(true)
+    calls.begin('c-x', 'audio')
+    expect(calls.here).toBeNull()
+    available = true
+    await calls.recover()
+    calls.begin('c-x', 'audio')
+    expect(calls.here).not.toBeNull()
   })
 
   it('answers instead, when the visitor rang meanwhile', async () => {

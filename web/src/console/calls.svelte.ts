@@ -12,6 +12,8 @@ export interface Here {
   media: CallMedia
   call: Call | undefined
   skipPreview: boolean
+  /** One for each time that a call is opened here: it stays while the call begins to ring, and another call has another. */
+  visit: number
 }
 
 /** The API names at most so many conversations at once. */
@@ -29,6 +31,8 @@ export class Calls {
   /** Calls that this member is through with: not offered again while the server catches up. */
   #done = $state.raw<ReadonlySet<string>>(new Set())
   #answering = $state.raw<ReadonlySet<string>>(new Set())
+  #off = $state(false)
+  #visits = 0
   /** Calls that rang while this page looked on. */
   readonly #rang = new Set<string>()
   readonly #asked = new Set<string>()
@@ -47,6 +51,16 @@ export class Calls {
   /** The call that this page is in. */
   get here(): Here | null {
     return this.#here
+  }
+
+  /** Whether the member is in a call here, or about to be. One that has ended and still says so holds nobody up. */
+  get busy(): boolean {
+    return this.#here !== null && this.#here.call?.state !== 'ended'
+  }
+
+  /** Whether this server holds no calls. */
+  get off(): boolean {
+    return this.#off
   }
 
   /** Visitors who ring and whom nobody has answered, the longest-waiting first. */
@@ -108,22 +122,22 @@ export class Calls {
 
   /** Notice and preview come first; it rings with the last press there. */
   begin(conversation: string, media: CallMedia): void {
-    if (this.#here) return
+    if (this.busy || this.#off) return
     const running = this.running(conversation)
     if (running) return this.enter(running)
-    this.#here = { conversation, media, call: undefined, skipPreview: false }
+    this.#here = { conversation, media, call: undefined, skipPreview: false, visit: ++this.#visits }
   }
 
   /** Goes into a call that runs: one's own after a reload, or a colleague's. */
   enter(call: Call, skipPreview = false): void {
-    if (this.#here) return
+    if (this.busy) return
     this.#done = new Set([...this.#done].filter((id) => id !== call.id))
-    this.#here = { conversation: call.conversation, media: call.media, call, skipPreview }
+    this.#here = { conversation: call.conversation, media: call.media, call, skipPreview, visit: ++this.#visits }
   }
 
   /** Answers. Rejects with ApiError; `call_taken`: a colleague was first, and the call may be joined. */
   async accept(call: Call): Promise<void> {
-    if (this.#here) throw new ApiError(409, 'call_other')
+    if (this.busy) throw new ApiError(409, 'call_other')
     this.#answering = new Set([...this.#answering, call.id])
     try {
       this.enter(await this.book.accept(call.id))
@@ -212,6 +226,7 @@ export class Calls {
   #changed(): void {
     if (this.#stopped) return
     this.#all = this.book.all
+    this.#off = this.book.off
     const here = this.#here
     const now = here?.call && this.book.get(here.call.id)
     if (here && now && now !== here.call) this.#here = { ...here, call: now }

@@ -33,6 +33,8 @@ class Server {
   lose = 0
   busy = ''
   down = false
+  available: boolean | undefined
+  body: unknown
 
   fetch = (async (input: string, init?: RequestInit) => {
     const method = init?.method ?? 'GET'
@@ -49,7 +51,11 @@ class Server {
       if (this.lose-- > 0) throw new TypeError('cut')
       return json(201, call)
     }
-    if (first === 'calls' && !id) return json(200, { items: [...this.calls.values()].filter((c) => c.state !== 'ended') })
+    if (first === 'notices') {
+      this.body = JSON.parse(String(init?.body))
+      return new Response(null, { status: 204 })
+    }
+    if (first === 'calls' && !id) return json(200, { items: [...this.calls.values()].filter((c) => c.state !== 'ended'), available: this.available })
     const call = this.calls.get(id)
     if (!call) return json(404, { code: 'call_unknown' })
     if (verb === 'accept') {
@@ -146,6 +152,21 @@ describe('what is known', () => {
     await settled()
     expect(book.get('a')).toMatchObject({ state: 'ended', end_reason: 'missed' })
   })
+})
+
+it('learns whether the server holds calls', async () => {
+  const { server, book } = setup()
+  for (const [available, off] of [[undefined, false], [false, true], [true, false]] as const) {
+    server.available = available
+    await book.loadRunning()
+    expect(book.off).toBe(off)
+  }
+})
+
+it('acknowledges the notice in the language that it was read in', async () => {
+  const { server, book } = setup()
+  await book.acknowledge('2026-11-21', 'de')
+  expect(server.body).toEqual({ version: '2026-11-21', surface: 'widget', lang: 'de' })
 })
 
 describe('a ring', () => {

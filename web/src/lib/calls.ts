@@ -22,6 +22,8 @@ const ringAgain = 10_000
 const usualRing = 45_000
 
 export class CallBook {
+  /** This server holds no calls, as far as `loadRunning` has been told. */
+  off = false
   readonly #o: CallBookOptions
   readonly #later: NonNullable<CallBookOptions['later']>
   readonly #calls = new Map<string, Call>()
@@ -71,8 +73,9 @@ export class CallBook {
   /** Fetches what rings or runs in the organisation; what is not among it any more is asked about. */
   async loadRunning(): Promise<void> {
     const round = this.#round
-    const { items } = await this.#o.api.get<{ items: Call[] }>(`${this.#o.prefix}/calls`)
+    const { items, available } = await this.#o.api.get<{ items: Call[]; available?: boolean }>(`${this.#o.prefix}/calls`)
     if (round !== this.#round) return
+    this.off = available === false
     const running = new Set(items.map((c) => c.id))
     for (const call of items) this.#keep(call)
     for (const call of this.#calls.values()) if (call.state !== 'ended' && !running.has(call.id)) void this.refresh(call.id)
@@ -126,9 +129,10 @@ export class CallBook {
     return this.#o.api.get<MediaNotice>(`${this.#o.prefix}/notices/media?lang=${encodeURIComponent(lang)}`)
   }
 
-  acknowledge(version: string): Promise<void> {
+  /** `lang`: the language that it was read in. */
+  acknowledge(version: string, lang: string): Promise<void> {
     const surface = this.#o.prefix ? 'widget' : 'console'
-    return this.#o.api.post<void>(`${this.#o.prefix}/notices/media/acknowledge`, { version, surface })
+    return this.#o.api.post<void>(`${this.#o.prefix}/notices/media/acknowledge`, { version, surface, lang })
   }
 
   /** Takes an event of the socket; those that concern no call are left alone. */

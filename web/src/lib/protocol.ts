@@ -88,6 +88,8 @@ export interface WidgetSite {
   name: string
   accent?: string | null
   online: boolean
+  /** Whether calls can be held on this server. */
+  calls?: boolean
 }
 
 export type AuthorKind = 'visitor' | 'agent'

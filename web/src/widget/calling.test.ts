@@ -119,6 +119,18 @@ describe('a visitor who calls', () => {
     expect(kind()).toBe('none')
   })
 
+  test('who begins anew while the first call begins to ring, is not led into that one', async () => {
+    calling.begin('video')
+    const joining = calling.join().catch((e: unknown) => e)
+    calling.left('refused')
+    calling.begin('audio')
+    expect(await joining).toMatchObject({ code: 'aborted' })
+    await settled()
+    expect(server.calls[0]).toMatchObject({ state: 'ended', end_reason: 'cancelled' })
+    expect(calling.scene).toMatchObject({ kind: 'here', media: 'audio' })
+    expect(calling.scene).not.toHaveProperty('call')
+  })
+
   test.each(['missed', 'declined'] as const)('reads that it was %s, and is asked for a message', async (end_reason) => {
     calling.begin('video')
     await calling.join()
@@ -168,17 +180,44 @@ describe('a visitor who is called', () => {
   test('was too late', async () => {
     const call = tell(server.ring('agent'))
     server.set('call1', { state: 'ended', end_reason: 'missed' })
-    await calling.accept()
+    await expect(calling.accept()).rejects.toMatchObject({ code: 'call_taken' })
     expect(kind()).toBe('none')
     expect(calling.isDone(call.id)).toBe(false)
   })
 
   test('without a network, may try again', async () => {
     tell(server.ring('agent'))
-    server.down = 9
-    await calling.accept()
+    server.down = 1
+    // The card that was pressed hears of it: it says so, and takes another press.
+    await expect(calling.accept()).rejects.toMatchObject({ code: 'network' })
     expect(kind()).toBe('incoming')
-    expect(calling.note).toBe('failed')
+    await calling.accept()
+    expect(kind()).toBe('here')
+  })
+
+  test('is rung again while the end of the last call is still on the page', async () => {
+    tell(server.ring('agent'))
+    await calling.accept()
+    tell(server.set('call1', { state: 'ended', end_reason: 'hung_up' }))
+    expect(calling.scene).toMatchObject({ kind: 'here', call: { id: 'call1' } })
+    tell(server.ring('agent'))
+    expect(calling.scene).toMatchObject({ kind: 'incoming', call: { id: 'call2' } })
+    await calling.accept()
+    expect(calling.scene).toMatchObject({ kind: 'here', call: { id: 'call2', state: 'live' } })
+  })
+
+  test('is told when the card cannot be shown, and only as long as that is so', () => {
+    tell(server.ring('agent'))
+    calling.unavailable()
+    expect([kind(), calling.note]).toEqual(['incoming', 'unloaded'])
+    calling.available()
+    expect([kind(), calling.note]).toEqual(['incoming', undefined])
+    calling.unavailable()
+    tell(server.set('call1', { state: 'ended', end_reason: 'missed' }))
+    expect([kind(), calling.note]).toEqual(['none', undefined])
+    calling.begin('video')
+    calling.unavailable()
+    expect([kind(), calling.note]).toEqual(['none', 'failed'])
   })
 })
 

@@ -18,8 +18,8 @@ export type Scene =
   | { kind: 'here'; call?: Call; media: CallMedia; skipPreview: boolean }
   | { kind: 'away'; call?: Call; media: CallMedia }
 
-/** One line for the visitor, above the field to write in. */
-export type CallNote = 'first' | 'missed' | 'declined' | 'failed' | undefined
+/** One line for the visitor, above the field to write in. `unloaded`: the code of calls does not arrive, and is tried again. */
+export type CallNote = 'first' | 'missed' | 'declined' | 'failed' | 'unloaded' | undefined
 
 export interface CallingOptions {
   book: CallBook
@@ -61,11 +61,12 @@ export class Calling {
       const begun = scene.kind === 'away' && !scene.call ? this.#running() : undefined
       const call = begun ?? (scene.call && book.get(scene.call.id))
       if (call && call !== scene.call) this.scene = { ...scene, call }
-      // What ended in the other window has said so there.
-      if (scene.kind === 'here' || call?.state !== 'ended') return
+      // What ended in the other window has said so there. What ended here is read here, until somebody rings again.
+      if (call?.state !== 'ended' || (scene.kind === 'here' && !this.#running())) return
     }
     const call = this.#running()
     this.scene = call && !this.#done.has(call.id) ? this.#sceneOf(call) : none
+    if (this.scene === none && this.note === 'unloaded') this.note = undefined // nothing is missing any more
   }
 
   /** The visitor wants to call: the notice and the preview come first, the ring with the last press. */
@@ -82,6 +83,7 @@ export class Calling {
     this.#show({ kind: 'here', call: known, media, skipPreview: false })
   }
 
+  /** Answers. Rejects when it did not go through: the card that was pressed says so, and may be pressed again. */
   async accept(): Promise<void> {
     const { scene } = this
     if (scene.kind !== 'incoming') return
@@ -89,8 +91,6 @@ export class Calling {
     try {
       const call = await this.#o.book.accept(scene.call.id)
       this.#show({ kind: 'here', call, media: call.media, skipPreview: false })
-    } catch (error) {
-      if (error instanceof ApiError && error.transient) this.note = 'failed'
     } finally {
       this.#answering = ''
       this.follow()
@@ -125,12 +125,12 @@ export class Calling {
       if (id === undefined) throw new ApiError(409, 'call_not_live')
       call = await book.start(id, scene.media)
       if (call.state === 'ringing' && call.started_by === 'agent') call = await book.accept(call.id)
-      // Closed while it began: then it must not ring on.
-      if (this.scene.kind !== 'here') {
+      // Closed while it began, and perhaps another one opened: then it must not ring on.
+      if (this.scene !== scene) {
         void this.#hangUp(call)
         throw new ApiError(0, 'aborted')
       }
-      this.#show({ ...this.scene, call })
+      this.#show({ ...scene, call })
     }
     return book.join(call.id)
   }
@@ -164,8 +164,15 @@ export class Calling {
 
   /** The code of calls did not arrive. What rings goes on ringing, elsewhere too; what was to begin did not. */
   unavailable(): void {
-    if (this.scene.kind === 'here' && !this.scene.call) this.scene = none
-    this.#say('failed')
+    const begun = this.scene.kind === 'here' && !this.scene.call
+    if (begun) this.scene = none
+    this.#say(begun ? 'failed' : 'unloaded')
+  }
+
+  /** It has arrived. */
+  available(): void {
+    if (this.note === 'unloaded') this.note = undefined
+    this.#o.onChange()
   }
 
   /** A message was sent, or another conversation began. */

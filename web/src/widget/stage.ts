@@ -102,7 +102,7 @@ export class Stage {
       selfName: session.visitor?.name ?? '',
       nameOf: (identity) => this.#nameOf(identity),
       notice: () => calls.notice(lang),
-      acknowledge: (version) => calls.acknowledge(version),
+      acknowledge: (version) => calls.acknowledge(version, lang),
       join: () => calling.join(),
       onLeave: (reason) => calling.left(reason),
       onStep: (step) => {

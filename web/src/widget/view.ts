@@ -1,8 +1,9 @@
 // The frame as the visitor sees it: draws the session after each change and passes on what the visitor does.
 import type { Page } from '../loader/frame-protocol'
-import type { CallMedia, Message } from '../lib/protocol'
+import type { CallMedia, Message, WidgetSite } from '../lib/protocol'
 import { applyAccent } from './accent'
 import type { Bridge } from './bridge'
+import { Chunk } from './chunk'
 import { Composer } from './composer'
 import { h, icon, setText } from './dom'
 import { MessageList } from './list'
@@ -28,8 +29,9 @@ export interface ViewOptions {
 /** Where the card has no room for picture and talk side by side; stage.css says the same. */
 const narrow = '(max-width: 639.98px)'
 
-/** Whether the browser can hold calls at all: an old one, or a page without HTTPS, cannot. */
-function canCall(): boolean {
+/** Whether calls can be held at all: not where the server has them switched off, nor in an old browser or on a page without HTTPS. */
+function canCall(site: WidgetSite | undefined): boolean {
+  if (site?.calls === false) return false
   return typeof RTCPeerConnection === 'function' && typeof navigator.mediaDevices?.getUserMedia === 'function'
 }
 
@@ -79,7 +81,7 @@ export class View {
   #wantsFocus = false
   #drawing = false
   #stageView: Stage | undefined
-  #stageLoading = false
+  readonly #stageCode: Chunk<typeof import('./stage')>
   /** The talk is shown beside a call that has taken its place. */
   #reading = false
 
@@ -132,6 +134,12 @@ export class View {
     this.#trouble = h('section', { class: 'trouble', attrs: { role: 'alert' } }, this.#troubleTitle, this.#troubleText, this.#again)
     this.#talk = h('div', { class: 'talk' }, this.#list.element, this.#list.jump)
     this.#foot = h('footer', {}, this.#notice, this.#callNote, this.#blocked, this.#who, this.#composer.element)
+    this.#stageCode = new Chunk({
+      load: () => import('./stage'),
+      got: ({ Stage }) => this.#setStage(new Stage(this.#stageOptions())),
+      failed: () => session.calling.unavailable(),
+      again: () => this.changed(),
+    })
     this.#place()
     this.#listen()
   }
@@ -215,6 +223,7 @@ export class View {
     })
     addEventListener('online', () => {
       this.#session.retryNow()
+      this.#stageCode.hope()
       this.draw()
     })
     addEventListener('offline', () => this.draw())
@@ -253,7 +262,7 @@ export class View {
   }
 
   #drawCall(): void {
-    const { calling, phase, conversation } = this.#session
+    const { calling, phase, conversation, site } = this.#session
     const { scene } = calling
     const here = scene.kind === 'here'
     const over = this.#over()
@@ -261,7 +270,7 @@ export class View {
     if (!here) this.#reading = false
     root.classList.toggle('calling', here)
     root.classList.toggle('reading', this.#reading || over)
-    this.#call.element.hidden = phase !== 'ready' || scene.kind !== 'none' || !canCall() || this.o.isWindow === true
+    this.#call.element.hidden = phase !== 'ready' || scene.kind !== 'none' || !canCall(site) || this.o.isWindow === true
     this.#toggle.hidden = !here || over || !conversation
     this.#toggle.setAttribute('aria-pressed', String(this.#reading))
     const news = this.#reading ? 0 : this.#session.unread
@@ -273,34 +282,31 @@ export class View {
     const { note } = calling
     this.#callNote.hidden = note === undefined
     setText(this.#callNote, note ? this.#w[`call_${note}`] : '')
-    if (scene.kind !== 'none' || this.o.isWindow) this.#loadStage()
+    const wanted = scene.kind !== 'none' || this.o.isWindow === true
+    if (wanted) this.#stageCode.want(('call' in scene && scene.call?.id) || scene.kind)
+    else this.#stageCode.rest()
     this.#stageView?.draw()
     this.#bridge.call(here && !over ? 'running' : scene.kind === 'incoming' ? 'incoming' : 'none')
     this.#bridge.size(here && !over ? 'large' : 'normal')
   }
 
-  #loadStage(): void {
-    if (this.#stageView || this.#stageLoading) return
-    this.#stageLoading = true
+  #stageOptions(): ConstructorParameters<typeof Stage>[0] {
     const { lang, session, checkUrl, isWindow = false } = this.o
-    import('./stage')
-      .then(({ Stage }) => {
-        this.#stageView = new Stage({
-          element: this.#stage,
-          lang,
-          session,
-          checkUrl,
-          isWindow,
-          siteName: () => this.#siteName(),
-          framed: this.#bridge.embedded,
-          changed: () => this.changed(),
-        })
-      })
-      .catch(() => session.calling.unavailable())
-      .finally(() => {
-        this.#stageLoading = false
-        this.changed()
-      })
+    return {
+      element: this.#stage,
+      lang,
+      session,
+      checkUrl,
+      isWindow,
+      siteName: () => this.#siteName(),
+      framed: this.#bridge.embedded,
+      changed: () => this.changed(),
+    }
+  }
+
+  #setStage(stage: Stage): void {
+    this.#stageView = stage
+    this.#session.calling.available()
   }
 
   #focus(): void {
