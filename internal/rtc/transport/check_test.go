@@ -29,7 +29,7 @@ func begin(t testing.TB, tr *transport.Transport, kind transport.Kind, o clientO
 }
 
 func TestCheck(t *testing.T) {
-	tr := open(t, everything(t))
+	tr := open(t, transport.Shorter(everything(t), 0, patience/2))
 	for _, c := range []struct {
 		kind    transport.Kind
 		client  clientOptions
@@ -54,8 +54,12 @@ func TestCheck(t *testing.T) {
 		if err := cl.Close(); err != nil {
 			t.Fatal(err)
 		}
+		if c.kind == transport.UDP {
+			wait(t, func() bool { s := tr.Stats(); return s.Checks == 0 && s.Peers == 0 }) // it ends with its client
+		}
 	}
-	wait(t, func() bool { s := tr.Stats(); return s.Checks == 0 && s.Peers == 0 }) // each ends with its client
+	// So do the others, but pion may close a TCP connection before what it had to say by it is out: then the time of a check ends it.
+	wait(t, func() bool { s := tr.Stats(); return s.Checks == 0 && s.Peers == 0 })
 }
 
 func TestCheckEnds(t *testing.T) {
