@@ -47,7 +47,7 @@ var participantTable = catalog.Table{
 		"kind":      catalog.Plain.Because("the side: visitor or agent"),
 		"member":    catalog.LinkTo("account_member"),
 		"role":      catalog.Plain.Because("what the engine lets them do, one word"),
-		"sign_in":   catalog.Link.Maybe(),
+		"sign_in":   catalog.Link,
 		"issued_at": catalog.Plain, "joined_at": catalog.Plain, "left_at": catalog.Plain,
 		"departure": catalog.Plain.Because("how they left, one word of a closed list"),
 	},

@@ -148,7 +148,8 @@ func (s *Service) personErased(_ context.Context, ev bus.Event) {
 }
 
 // signInEnded takes whoever came with a sign-in that has ended out of the calls that this process carries: a lost laptop goes on
-// hearing nobody. Without a session all of the member's ended: they were removed, or their role or password changed.
+// hearing nobody. One that moved to another organisation has ended here too. Without a session all of the member's ended: they were
+// removed, or their role or password changed.
 func (s *Service) signInEnded(ctx context.Context, ev bus.Event) {
 	var data struct {
 		Member  string `json:"member"`

@@ -97,7 +97,7 @@ func (s *Service) routes(route func(method, path, name, summary string) api.Rout
 		api.Op(route("POST", "/calls/{session}/accept", "accept-"+of+"call", "Answer a call that rings"), s.httpTurn(s.Accept)),
 		api.Op(route("POST", "/calls/{session}/decline", "decline-"+of+"call", "Refuse a call that rings"), s.httpTurn(s.Decline)),
 		api.Op(route("POST", "/calls/{session}/end", "end-"+of+"call", "Cancel a call that rings, or hang up for everybody"), s.httpTurn(s.End)),
-		api.Op(route("POST", "/calls/{session}/leave", "leave-"+of+"call", "Leave it; it goes on while there are two sides"), s.httpTurn(s.Leave)),
+		api.Op(route("POST", "/calls/{session}/leave", "leave-"+of+"call", "Leave it; it goes on while somebody of one's own side stays"), s.httpTurn(s.Leave)),
 		api.Op(route("POST", "/calls/{session}/join", "join-"+of+"call", "Get what lets into the room; needs the notice acknowledged"), s.httpJoin),
 	}
 }

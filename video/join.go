@@ -38,7 +38,7 @@ func (s *Service) Join(ctx context.Context, id string) (Pass, error) {
 	if _, err := s.Get(ctx, id); err != nil { // before the rest, which would tell that there is such a call
 		return Pass{}, err
 	}
-	if err := allowed(op, s.joins, who.key); err != nil {
+	if err := allowed(op, s.joins.Key(who.key)); err != nil {
 		return Pass{}, err
 	}
 	told, err := s.opt.Notices.Acknowledged(ctx, NoticeMedia)

@@ -46,12 +46,12 @@ func (s *Service) Start(ctx context.Context, conversation, clientID string, medi
 			return err
 		}
 		if who.side == Visitor {
-			if err := allowed(op, s.starts, who.key); err != nil {
+			if err := allowed(op, s.starts.Key(who.key)); err != nil {
 				return err
 			}
 			// Visitors cost nothing to make: one address has no more than an office's share, so that it cannot take all of MaxOpen.
-			if wait := s.phones.Address(api.ClientAddrOf(ctx)); wait > 0 {
-				return fault.Retry(op, "too_many_calls", "Too many calls at once. Wait a moment.", wait)
+			if err := allowed(op, s.phones.Address(api.ClientAddrOf(ctx))); err != nil {
+				return err
 			}
 		}
 		fresh, err = s.insert(tx, op, &c)
@@ -259,7 +259,8 @@ func (s *Service) End(ctx context.Context, id string) (Session, error) {
 	})
 }
 
-// Leave takes the one who acts out of the call. It goes on among the others, as long as there are two sides.
+// Leave takes the one who acts out of the call. It goes on among the others, as long as somebody of their own side
+// stays; the other side may come back.
 func (s *Service) Leave(ctx context.Context, id string) (Session, error) {
 	const op = "video.Leave"
 	return s.turn(ctx, op, id, func(tx *db.Tx, who caller, c *Session) error {

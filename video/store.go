@@ -175,17 +175,15 @@ func participants(tx *db.Tx, org, session string) ([]Participant, error) {
 	var out []Participant
 	for rows.Next() {
 		var (
-			p                 Participant
-			member, departure sql.NullString
-			signIn            sql.NullString
-			issued            int64
-			joined, left      sql.NullInt64
+			p                         Participant
+			member, signIn, departure sql.NullString
+			issued                    int64
+			joined, left              sql.NullInt64
 		)
 		if err := rows.Scan(&p.Identity, &p.Kind, &member, &p.role, &signIn, &issued, &joined, &left, &departure); err != nil {
 			return nil, err
 		}
-		p.signIn = signIn.String
-		p.Member, p.Departure = member.String, Departure(departure.String)
+		p.Member, p.signIn, p.Departure = member.String, signIn.String, Departure(departure.String)
 		p.IssuedAt, p.JoinedAt, p.LeftAt = db.FromMicros(issued), fromNull(joined), fromNull(left)
 		out = append(out, p)
 	}

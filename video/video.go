@@ -273,7 +273,7 @@ type caller struct {
 	side   Side
 	member string
 	key    string // whom limits count as one
-	signIn string
+	signIn string // which of their sign-ins, or which visitor's token
 }
 
 func callerOf(ctx context.Context, op string) (caller, error) {

@@ -36,11 +36,17 @@ func turnClient(t testing.TB, at netip.AddrPort, user, password string) *turn.Cl
 	return c
 }
 
-func TestTURNRefuses(t *testing.T) {
+// skewed opens a transport whose clock is off by what is stored.
+func skewed(t *testing.T) (*transport.Transport, *atomic.Int64) {
+	t.Helper()
 	var skew atomic.Int64
 	cfg := everything(t)
 	cfg.Now = func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }
-	tr := open(t, cfg)
+	return open(t, cfg), &skew
+}
+
+func TestTURNRefuses(t *testing.T) {
+	tr, skew := skewed(t)
 	_, _, at, _ := tr.Addresses()
 	good := tr.ICEServers("", time.Minute)[0]
 	skew.Store(int64(-time.Hour))
@@ -165,10 +171,7 @@ func TestTURNQuota(t *testing.T) {
 
 // A call goes on when the credential of its relay has run out.
 func TestTURNOutlivesCredential(t *testing.T) {
-	var skew atomic.Int64
-	cfg := everything(t)
-	cfg.Now = func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }
-	tr := open(t, cfg)
+	tr, skew := skewed(t)
 	media, _, at, _ := tr.Addresses()
 	cred := tr.ICEServers("somebody", time.Minute)[0]
 	c := turnClient(t, at, cred.Username, cred.Credential)
@@ -248,10 +251,7 @@ func TestTURNNetworkIsBounded(t *testing.T) {
 
 // A relay of a check can't be kept: neither by messages signed with its credential, nor by asking for a long life.
 func TestTURNCheckEndsSoon(t *testing.T) {
-	var skew atomic.Int64
-	cfg := everything(t)
-	cfg.Now = func() time.Time { return time.Now().Add(time.Duration(skew.Load())) }
-	tr := open(t, cfg)
+	tr, skew := skewed(t)
 	media, _, at, _ := tr.Addresses()
 	cred := tr.ICEServers("", time.Minute)[0]
 	c := turnClient(t, at, cred.Username, cred.Credential)
