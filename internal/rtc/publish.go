@@ -201,12 +201,12 @@ func (p *participant) arrived(a arrival) {
 func (p *participant) unpublish(t *track) {
 	delete(p.tracks, t.sid)
 	delete(p.byMid, t.mid)
+	p.engine.stats.tracks.Add(-1) // before anybody is told, as with every figure
 	p.change(true, func() {
 		p.infos = slices.DeleteFunc(slices.Clone(p.infos), func(i *signal.TrackInfo) bool { return i == t.info })
 		p.live = slices.DeleteFunc(slices.Clone(p.live), func(o *track) bool { return o == t })
 	})
 	p.room.withdraw(t)
-	p.engine.stats.tracks.Add(-1)
 }
 
 // muteTrack notes that the client has muted a track of its own.

@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // EnvPostgres names the environment variable with the URL of a cluster that tests share. Its role must be
@@ -54,7 +56,7 @@ func Postgres(t testing.TB) string {
 		t.Fatalf("testdb: create database: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := run(admin, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
+		if err := drop(admin, name); err != nil {
 			t.Errorf("testdb: drop database: %v", err)
 		}
 	})
@@ -88,6 +90,19 @@ var shared = sync.OnceValues(func() (string, error) {
 	}
 	return c.URL, nil
 })
+
+// drop drops a database, and ends whoever is connected to it. PostgreSQL refuses that (42501) to a role that is no
+// superuser for as long as an autovacuum worker is in the database, because that worker belongs to no role: it is
+// asked again until the worker is done.
+func drop(admin, name string) error {
+	for end := time.Now().Add(waitLimit); ; time.Sleep(100 * time.Millisecond) {
+		err := run(admin, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
+		var refused *pgconn.PgError
+		if err == nil || !errors.As(err, &refused) || refused.Code != "42501" || time.Now().After(end) {
+			return err
+		}
+	}
+}
 
 // run executes one statement outside any transaction.
 func run(target, sql string) error {
