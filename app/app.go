@@ -215,7 +215,7 @@ func (a *App) openRedis(ctx context.Context) error {
 		return bad("redis", "redis_url", "it has the form redis://host:6379/0")
 	}
 	dial, tlsConfig := atHome(a.gate.Dialer("redis"), "--redis", a.cfg.Redis, "Use rediss://, or reach it through a private network."), opt.TLSConfig
-	opt.Dialer = dial
+	opt.Dialer, opt.Protocol = dial, 2 // see bus.CheckRedis
 	if tlsConfig != nil {
 		opt.Dialer = overTLS(dial, tlsConfig)
 	}

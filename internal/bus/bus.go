@@ -81,6 +81,9 @@ func New(opt Options) (*Bus, error) {
 	b := &Bus{opt: opt, node: db.NewID(), log: opt.Logger, wakeup: make(chan struct{}, 1), ready: make(chan struct{}),
 		handlers: map[string]func(context.Context, Job) error{}, periodic: map[string]time.Duration{}}
 	if opt.Redis != nil {
+		if err := CheckRedis(opt.Redis); err != nil {
+			return nil, err
+		}
 		b.relay = newRelay(b, opt.Redis, opt.Prefix+":bus")
 	}
 	return b, nil

@@ -20,6 +20,7 @@ import (
 	"parley/catalog"
 	"parley/internal/bus"
 	"parley/internal/db"
+	"parley/internal/fault"
 	"parley/internal/parleytest/testdb"
 )
 
@@ -51,6 +52,7 @@ func client(t testing.TB, url string) *redis.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
+	o.Protocol = 2
 	c := redis.NewClient(o)
 	t.Cleanup(func() { c.Close() })
 	return c
@@ -275,4 +277,12 @@ func ids(n int) (out []string) {
 		out = append(out, fmt.Sprintf("%03d", i))
 	}
 	return out
+}
+
+func TestRedisClientsSpeakRESP2(t *testing.T) {
+	rdb := redis.NewClient(&redis.Options{Network: "unix", Addr: t.TempDir() + "/none", Protocol: 3})
+	defer func() { _ = rdb.Close() }()
+	if _, err := bus.New(bus.Options{DB: open(t, testdb.SQLite(t)), Redis: rdb}); fault.Of(err) == nil || fault.Of(err).Code != "redis_protocol" {
+		t.Errorf("a client that loses messages: %v", err)
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"parley/internal/db"
+	"parley/internal/fault"
 )
 
 const (
@@ -33,6 +34,16 @@ type envelope struct {
 	Node  string `json:"node"`
 	Event *Event `json:"event,omitempty"`
 	Job   bool   `json:"job,omitempty"`
+}
+
+// CheckRedis refuses a client that speaks RESP3 (Options.Protocol other than 2). go-redis 9.17 loses a message to a
+// subscriber, and says nothing, when a read from the socket ends within its first bytes (redis/go-redis#3839); in
+// RESP2 a message is a reply like any other.
+func CheckRedis(rdb *redis.Client) error {
+	if rdb.Options().Protocol != 2 {
+		return fault.New(fault.Internal, "bus.CheckRedis", "redis_protocol", "The Redis client has to speak RESP2, or messages are lost.")
+	}
+	return nil
 }
 
 func newRelay(b *Bus, rdb *redis.Client, channel string) *relay {

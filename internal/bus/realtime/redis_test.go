@@ -3,6 +3,7 @@ package realtime_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -39,6 +40,7 @@ func redisClient(t testing.TB, url string) *redis.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
+	opt.Protocol = 2
 	rdb := redis.NewClient(opt)
 	t.Cleanup(func() { _ = rdb.Close() })
 	return rdb
@@ -91,6 +93,35 @@ func TestOrderAcrossNodes(t *testing.T) {
 		next[p]++
 	}
 	wg.Wait()
+}
+
+// shortReads is a connection that gives a few bytes at a time, as a busy network may.
+type shortReads struct{ net.Conn }
+
+func (c shortReads) Read(p []byte) (int, error) { return c.Conn.Read(p[:min(len(p), 12)]) }
+
+// Wherever a read from Redis ends, no message is lost.
+func TestShortReadsFromRedis(t *testing.T) {
+	url := testdb.Redis(t)
+	opt, err := redis.ParseURL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt.Protocol = 2
+	opt.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return shortReads{conn}, err
+	}
+	rdb := redis.NewClient(opt)
+	t.Cleanup(func() { _ = rdb.Close() })
+	sender := nodes(t, url, 1, nil)[0]
+	c := join(t, newServer(t, func(o *realtime.Options) { o.Redis = rdb }), "member:1 room:1")
+	for i := range 50 {
+		publish(t, sender, "room:1", fmt.Sprint(i))
+		if got := c.pushed("room:1", "pub")["data"]; got != float64(i) {
+			t.Fatalf("got %v, want %d", got, i)
+		}
+	}
 }
 
 func TestPresenceAcrossNodes(t *testing.T) {
@@ -196,7 +227,7 @@ func TestRedisBreaks(t *testing.T) {
 }
 
 func TestRedisMissing(t *testing.T) {
-	rdb := redis.NewClient(&redis.Options{Network: "unix", Addr: t.TempDir() + "/none", MaxRetries: -1})
+	rdb := redis.NewClient(&redis.Options{Network: "unix", Addr: t.TempDir() + "/none", MaxRetries: -1, Protocol: 2})
 	defer func() { _ = rdb.Close() }()
 	_, err := realtime.New(realtime.Options{Redis: rdb, Handlers: realtime.Handlers{Connect: (&server{}).connect}})
 	if f := fault.Of(err); f == nil || f.Kind != fault.Unavailable || f.Code != "redis_unavailable" {

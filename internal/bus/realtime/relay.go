@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"parley/internal/bus"
 	"parley/internal/fault"
 )
 
@@ -53,6 +54,9 @@ const (
 func newRelay(h *Hub, rdb *redis.Client, prefix string) (*relay, error) {
 	r := &relay{hub: h, rdb: rdb, channel: prefix + "all", prefix: prefix + "p:", node: hex.EncodeToString(h.node[:]), wake: make(chan struct{}, 1)}
 	r.idle = sync.NewCond(&r.mu)
+	if err := bus.CheckRedis(rdb); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(h.ctx, firstConnect)
 	defer cancel()
 	sub := rdb.Subscribe(ctx, r.channel)
