@@ -29,7 +29,7 @@ func TestPlantedWallBreach(t *testing.T) {
 		{"internal/actor", "parley/egress", "lower line"},
 		{"internal/db", "parley/internal/actor", "on one line"},
 		{"internal/bus/realtime", "parley/internal/api", "on one line"},
-		{"internal/bus", "parley/internal/bus/realtime", "below its parent"},
+		{"internal/rtc", "parley/internal/rtc/client", "below its parent"},
 		{"catalog", "github.com/google/uuid", "standard library only"},
 		{"person", "github.com/jackc/pgx/v5", "only [internal/db"},
 		{"cmd/parley", "parley/internal/parleytest/testdb", "only [internal/parleytest tools]"},
