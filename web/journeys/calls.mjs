@@ -83,6 +83,7 @@ export class CallingVisitor extends Visitor {
     const v = await this.arrive(context, server, where)
     await v.open()
     await v.write(text)
+    await v.list.locator('.mine.sent, .mine.seen').first().waitFor() // before that there is no conversation to call in
     return v
   }
 
