@@ -25,7 +25,7 @@ import (
 // Options says what a Bus works with.
 type Options struct {
 	DB     *db.DB
-	Redis  *redis.Client // joins several processes; nil: this one is alone
+	Redis  *redis.Client // joins several processes, in RESP2 (CheckRedis); nil: this one is alone
 	Prefix string        // of the Redis channel; "parley" if empty. Installations that share a Redis need different ones
 	Logger *slog.Logger  // slog.Default() if nil
 

@@ -201,7 +201,7 @@ func (p *participant) arrived(a arrival) {
 func (p *participant) unpublish(t *track) {
 	delete(p.tracks, t.sid)
 	delete(p.byMid, t.mid)
-	p.engine.stats.tracks.Add(-1) // before anybody is told, as with every figure
+	p.engine.stats.tracks.Add(-1) // before anybody is told: who knows that it is gone may look at the figures
 	p.change(true, func() {
 		p.infos = slices.DeleteFunc(slices.Clone(p.infos), func(i *signal.TrackInfo) bool { return i == t.info })
 		p.live = slices.DeleteFunc(slices.Clone(p.live), func(o *track) bool { return o == t })

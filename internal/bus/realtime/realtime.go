@@ -116,7 +116,7 @@ func def[T int | int64 | float64 | time.Duration](v *T, value T) {
 // Options configure a hub.
 type Options struct {
 	Handlers    Handlers
-	Redis       *redis.Client // nil: this process is the only node
+	Redis       *redis.Client // speaks RESP2 (bus.CheckRedis); nil: this process is the only node
 	RedisPrefix string        // of every key and channel in Redis; "parley:rt:"
 	Logger      *slog.Logger  // nil: no log
 	Limits      Limits

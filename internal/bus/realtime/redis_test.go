@@ -95,7 +95,8 @@ func TestOrderAcrossNodes(t *testing.T) {
 	wg.Wait()
 }
 
-// shortReads is a connection that gives a few bytes at a time, as a busy network may.
+// shortReads is a connection that gives twelve bytes at a time, as a busy network may: in RESP3 the first read of a message would end
+// within the word that says that it is one (see bus.CheckRedis).
 type shortReads struct{ net.Conn }
 
 func (c shortReads) Read(p []byte) (int, error) { return c.Conn.Read(p[:min(len(p), 12)]) }
